@@ -1,0 +1,1 @@
+"""Two-way sync between Cases and PagerDuty incidents."""

@@ -1,0 +1,1 @@
+"""Everything that knows the wire shapes of Coralogix's Cases API."""

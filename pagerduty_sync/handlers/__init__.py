@@ -1,0 +1,1 @@
+"""Use cases: the order of steps lives here, the decisions live in the domain."""

@@ -1,0 +1,125 @@
+"""Work by the clock: what lost its nudge, what an event did not tell, whether the key and the subscription stand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from pagerduty_sync.domain.connectors import IntegrationStatus
+from pagerduty_sync.errors import PagerDutyError, UnauthorizedError
+from pagerduty_sync.handlers.calls import Calls
+from pagerduty_sync.handlers.connection import Connection
+from pagerduty_sync.handlers.reconcile import Reconcile
+from pagerduty_sync.stores.case_events import CaseEvents
+from pagerduty_sync.stores.deliveries import Deliveries
+from pagerduty_sync.stores.inbox import Inbox
+from pagerduty_sync.stores.integrations import Integrations
+from pagerduty_sync.stores.links import Links
+
+log = structlog.get_logger(__name__)
+
+SWEPT_AT_ONCE = 500
+NUDGE_SECONDS = 3.0
+"""A nudge that has not arrived by then is taken for lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the sweep found waiting."""
+
+    inbox_ids: list[int] = field(default_factory=list)
+    case_ids: list[str] = field(default_factory=list)
+    link_ids: list[str] = field(default_factory=list)
+    integration_ids: list[str] = field(default_factory=list)
+
+
+class Sweep:
+    def __init__(self, *, inbox: Inbox, case_events: CaseEvents, links: Links) -> None:
+        self._inbox = inbox
+        self._case_events = case_events
+        self._links = links
+
+    def find(self) -> Found:
+        """Everything in PostgreSQL that wants work now and seems to have no nudge on the way."""
+        found = Found(
+            self._inbox.found_late(SWEPT_AT_ONCE, NUDGE_SECONDS),
+            self._case_events.cases_waiting(SWEPT_AT_ONCE, NUDGE_SECONDS),
+            self._links.wanting_a_look(SWEPT_AT_ONCE, NUDGE_SECONDS),
+            self._links.integrations_with_due_calls(),
+        )
+        if found.inbox_ids or found.case_ids or found.link_ids:
+            log.info(
+                "swept", webhooks=len(found.inbox_ids), cases=len(found.case_ids), links=len(found.link_ids)
+            )
+        return found
+
+
+class Upkeep:
+    def __init__(
+        self,
+        *,
+        integrations: Integrations,
+        reconcile: Reconcile,
+        connection: Connection,
+        calls_of: Callable[[str], Calls],
+        inbox: Inbox,
+        deliveries: Deliveries,
+        inbox_retention_days: int,
+        deliveries_retention_days: int,
+    ) -> None:
+        self._integrations = integrations
+        self._reconcile = reconcile
+        self._connection = connection
+        self._calls_of = calls_of
+        self._inbox = inbox
+        self._deliveries = deliveries
+        self._inbox_retention_days = inbox_retention_days
+        self._deliveries_retention_days = deliveries_retention_days
+
+    def reconcile(self) -> list[str]:
+        """Compare; the integrations that have reads due because of it."""
+        integration = self._integrations.only()
+        if integration is None or integration.status in (IntegrationStatus.DISCONNECTED, IntegrationStatus.CONNECTING):
+            return []
+        try:
+            result = self._reconcile.run(integration.id, self._calls_of(integration.id))
+        except UnauthorizedError as exc:
+            self._connection.disconnect_because(integration.id, str(exc))
+            return []
+        except PagerDutyError as exc:
+            log.warning("reconcile_put_off", error=str(exc))
+            return []
+        log.info("reconciled", compared=result.compared, doubted=result.doubted, pages=result.pages)
+        return [integration.id] if result.doubted else []
+
+    def watch(self) -> bool:
+        """Look after the webhook subscription; True when it had to be repaired, so that events may be missing."""
+        integration = self._integrations.only()
+        if integration is None or not integration.is_two_way or integration.status is IntegrationStatus.DISCONNECTED:
+            return False
+        try:
+            return self._connection.check_subscription(integration.id).was_repaired
+        except PagerDutyError as exc:
+            log.warning("watchdog_put_off", error=str(exc))
+            return False
+
+    def check_keys(self) -> list[str]:
+        """Look after the key; the integrations that are connected again."""
+        integration = self._integrations.only()
+        if integration is None or integration.status is IntegrationStatus.CONNECTING:
+            return []
+        try:
+            after = self._connection.check_key(integration.id)
+        except PagerDutyError as exc:
+            log.warning("key_check_put_off", error=str(exc))
+            return []
+        was_out = integration.status is IntegrationStatus.DISCONNECTED
+        return [integration.id] if was_out and after is not IntegrationStatus.DISCONNECTED else []
+
+    def prune(self) -> None:
+        """Delete what is past its retention and prepare the months ahead."""
+        self._deliveries.ensure_partitions()
+        self._deliveries.prune_older_than(self._deliveries_retention_days)
+        self._inbox.prune(self._inbox_retention_days)

@@ -1,0 +1,1 @@
+"""Everything that knows PagerDuty's wire: signatures, webhook bodies, the REST client and its budget."""

@@ -1,0 +1,65 @@
+"""The calls about an account: its priorities, services, users, abilities and log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import TypeVar
+
+from pagerduty_sync.domain.incidents import Priority, Service, User
+from pagerduty_sync.pagerduty.credentials import path_of
+from pagerduty_sync.pagerduty.resources import (
+    LogEntry,
+    parse_ability,
+    parse_log_entry,
+    parse_priority,
+    parse_service,
+    parse_user,
+)
+from pagerduty_sync.pagerduty.transport import Params, Transport
+
+T = TypeVar("T")
+
+
+class AccountCalls(Transport):
+    """Every call may raise any PagerDutyError; a docstring names only what is special to it."""
+
+    def list_priorities(self) -> list[Priority]:
+        """The account's priorities, most severe first (Incident Priority). ForbiddenError: the plan has none."""
+        return list(self._all("/priorities", "priorities", parse_priority))
+
+    def list_services(self, query: str | None = None) -> list[Service]:
+        """All services, or those whose name contains `query` (API reference: List services)."""
+        return list(self._all("/services", "services", parse_service, [("query", query)] if query else ()))
+
+    def get_service(self, service_id: str) -> Service:
+        """One service; IncidentNotFoundError when there is none with this id."""
+        return self.get(path_of("services", service_id)).one("service", parse_service)
+
+    def find_user(self, email: str) -> User | None:
+        """The user with exactly this login e-mail, whatever its case; None when nobody has it.
+
+        PagerDuty's `query` searches for a part of names and e-mails (API reference: List users).
+        """
+        wanted = email.strip().casefold()
+        if not wanted:
+            return None
+        users = self._all("/users", "users", parse_user, [("query", email.strip())])
+        return next((user for user in users if user.email.casefold() == wanted), None)
+
+    def get_me(self) -> User:
+        """The user a user token belongs to. An account's key has none and gets RefusedError: a test for its kind."""
+        return self.get("/users/me").one("user", parse_user)
+
+    def list_abilities(self) -> list[str]:
+        """What the account's plan can do: the cheapest check of any key (API reference: List abilities)."""
+        return self.get("/abilities").many("abilities", parse_ability)
+
+    def list_log_entries(self, since: datetime, until: datetime) -> Iterator[LogEntry]:
+        """The account's log between two instants, each page fetched when needed (API reference: List log entries)."""
+        params = [("since", since.isoformat()), ("until", until.isoformat()), ("is_overview", "false")]
+        return self._all("/log_entries", "log_entries", parse_log_entry, params)
+
+    def _all(self, path: str, key: str, parse: Callable[[object], T], params: Params = ()) -> Iterator[T]:
+        for answer in self.pages(path, params):
+            yield from answer.many(key, parse)

@@ -1,0 +1,71 @@
+"""What a worker process holds while it lives: the wired application, and a thread that says the worker is alive.
+
+The application is built on first use, hence after any fork, and closed when the worker stops.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+import structlog
+from celery.signals import worker_ready, worker_shutdown
+
+from pagerduty_sync import bootstrap
+from pagerduty_sync.errors import StorageError
+from pagerduty_sync.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+HEARTBEAT_SECONDS = 10
+# A worker answers for the parts whose queue it consumes.
+PARTS = {"inbound": "worker-inbound", "outbound": "worker-outbound"}
+
+_building = threading.Lock()
+_application: bootstrap.Application | None = None
+_built_in: int | None = None
+_stopping = threading.Event()
+
+
+def application() -> bootstrap.Application:
+    """This process's application; raises SettingsError when the environment is wrong."""
+    global _application, _built_in
+    with _building:
+        # A child of a fork must not share its parent's connections.
+        if _application is None or _built_in != os.getpid():
+            _application, _built_in = bootstrap.build(Settings.from_environment()), os.getpid()
+        return _application
+
+
+@worker_ready.connect
+def _start_heartbeat(sender: Any, **_: Any) -> None:
+    parts = parts_of(sender.app.amqp.queues.consume_from)
+    if parts:
+        _stopping.clear()
+        threading.Thread(target=_keep_beating, args=(parts,), name="heartbeat", daemon=True).start()
+
+
+@worker_shutdown.connect
+def _close(**_: Any) -> None:
+    global _application
+    _stopping.set()
+    with _building:
+        if _application is not None and _built_in == os.getpid():
+            _application.close()
+        _application = None
+
+
+def parts_of(queues: Any) -> list[str]:
+    """The parts a worker that consumes these queues answers for."""
+    return [part for queue, part in PARTS.items() if queue in queues]
+
+
+def _keep_beating(parts: list[str]) -> None:
+    while True:
+        try:
+            application().heartbeats.beat(parts)
+        except StorageError as exc:
+            log.warning("heartbeat_not_written", parts=parts, error=str(exc))
+        if _stopping.wait(HEARTBEAT_SECONDS):
+            return

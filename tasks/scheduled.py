@@ -1,0 +1,74 @@
+"""What the clock starts. Every job may run twice at once, or on two hosts: each claims its run in PostgreSQL."""
+
+from __future__ import annotations
+
+from celery import Task
+
+from tasks.app import app
+from tasks.inbound import verify_webhooks
+from tasks.nudging import nudge
+from tasks.outbound import call_pagerduty
+from tasks.process import application
+from tasks.sync import route_cases, sync_links
+
+IDS_AT_ONCE = 200
+
+
+@app.task(name="pagerduty_sync.sweep")
+def sweep() -> None:
+    """Find what lost its nudge, whose worker is gone, or what has come due, and wake it."""
+    this = application()
+    with this.job_runs.claim("sweep", this.settings.sweep_seconds / 2) as is_mine:
+        if not is_mine:
+            return
+        found = this.sweep.find()
+        _in_batches(verify_webhooks, found.inbox_ids)
+        _in_batches(route_cases, found.case_ids)
+        _in_batches(sync_links, found.link_ids)
+        for integration_id in found.integration_ids:
+            nudge(call_pagerduty, integration_id)
+        this.heartbeats.beat(["beat"])
+
+
+@app.task(name="pagerduty_sync.reconcile")
+def reconcile() -> None:
+    """Compare open links with PagerDuty's lists; differences become due reads."""
+    this = application()
+    with this.job_runs.claim("reconcile", this.settings.reconcile_seconds / 2) as is_mine:
+        if is_mine:
+            for integration_id in this.upkeep.reconcile():
+                nudge(call_pagerduty, integration_id)
+
+
+@app.task(name="pagerduty_sync.watchdog")
+def watchdog() -> None:
+    """See that PagerDuty still delivers to us; after a repair, read what was missed."""
+    this = application()
+    with this.job_runs.claim("watchdog", 10) as is_mine:
+        if is_mine and this.upkeep.watch():
+            nudge(reconcile)
+
+
+@app.task(name="pagerduty_sync.check_key")
+def check_key() -> None:
+    """See that the key and its user still stand; once they do again, what waited goes out."""
+    this = application()
+    with this.job_runs.claim("check_key", 20) as is_mine:
+        if is_mine:
+            for integration_id in this.upkeep.check_keys():
+                nudge(reconcile)
+                nudge(call_pagerduty, integration_id)
+
+
+@app.task(name="pagerduty_sync.ship_deliveries")
+def ship_deliveries() -> None:
+    """Make the partitions ahead and prune what is past its retention."""
+    this = application()
+    with this.job_runs.claim("ship_deliveries", 600) as is_mine:
+        if is_mine:
+            this.upkeep.prune()
+
+
+def _in_batches(task: Task, ids: list[int] | list[str]) -> None:
+    for start in range(0, len(ids), IDS_AT_ONCE):
+        nudge(task, ids[start : start + IDS_AT_ONCE])
