@@ -93,7 +93,9 @@ class PagerDutyError(SyncError):
     `request_id` what its support asks for.
     """
 
-    def __init__(self, message: str, *, status: int = 0, code: int | None = None, request_id: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, status: int = 0, code: int | None = None, request_id: str | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code

@@ -13,7 +13,7 @@ import structlog
 from celery.signals import worker_ready, worker_shutdown
 
 from pagerduty_sync import bootstrap
-from pagerduty_sync.errors import StorageError
+from pagerduty_sync.errors import SyncError
 from pagerduty_sync.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -65,7 +65,7 @@ def _keep_beating(parts: list[str]) -> None:
     while True:
         try:
             application().heartbeats.beat(parts)
-        except StorageError as exc:
+        except SyncError as exc:
             log.warning("heartbeat_not_written", parts=parts, error=str(exc))
         if _stopping.wait(HEARTBEAT_SECONDS):
             return

@@ -25,6 +25,8 @@ MAX_PENDING = 1_000
 MAX_BATCH = 250
 # What is beyond is left to the sweep.
 MAX_UNPUBLISHED = 10_000
+# Between two messages: a message costs more than a row, here and in the worker, so under load they shall carry many.
+PAUSE_SECONDS = 0.02
 VERIFY_TASK = "pagerduty_sync.verify_webhooks"
 
 Insert = Callable[[Sequence[Received]], Sequence[int | None]]
@@ -167,6 +169,8 @@ class GroupCommitter:
                 self._publish(ids)
             except Exception as exc:  # No error: the rows are on disk and the sweep looks for them.
                 log.warning("nudge_not_sent", rows=len(ids), error=str(exc), kind=type(exc).__name__)
+            if not self._is_closing:
+                time.sleep(PAUSE_SECONDS)
 
 
 def init_app(app: Flask, application: Any) -> GroupCommitter:

@@ -16,8 +16,8 @@ from pagerduty_sync.stores.subscriptions import Signers
 KEEP_SECONDS = 2.0
 # How soon something unknown may cause another query: it may have been stored since.
 ASK_AGAIN_SECONDS = 0.2
-# How long requests wait for the first answer; it must leave time to say 503 before PagerDuty's 5 s are over.
-WAIT_SECONDS = 3.5
+# How long a request waits for another one's query; with the wait for the commit it must end before PagerDuty's 5 s do.
+WAIT_SECONDS = 1.0
 
 
 class RecentSigners:

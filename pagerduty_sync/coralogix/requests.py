@@ -21,7 +21,7 @@ MOST_IDS = 1_000
 
 
 class Words(fields.String):
-    """Text of a limited length, without what no column can hold; `trim` takes white space off before that is counted."""
+    """Text of a limited length that a column can hold; `trim` takes white space off before the length counts."""
 
     def __init__(self, longest: int, *, trim: bool = False, **kwargs: Any) -> None:
         super().__init__(validate=validate.Length(1, longest), **kwargs)

@@ -6,6 +6,7 @@ one-of members that are newer than this code. Knows nothing of HTTP.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,6 +20,7 @@ STATUS_PREFIX = "CASE_STATUS_"
 PRIORITY_PREFIX = "CASE_PRIORITY_"
 CATEGORY_PREFIX = "CASE_CATEGORY_"
 
+UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 LONGEST_ACTOR_TEXT = 256
 LONGEST_REASON_IN_EVENT = 500
 MOST_PAIRS = 1_000
@@ -53,7 +55,7 @@ def case_json(case: Case) -> Json:
 def event_json(event: TimelineEvent) -> Json:
     """One line of a timeline."""
     write = _CONTENT.get(event.kind, dict)
-    body = {
+    body: Json = {
         "eventId": event.event_id,
         "eventTime": time_text(event.created_at),
         "createTime": time_text(event.created_at),
@@ -65,15 +67,15 @@ def event_json(event: TimelineEvent) -> Json:
 
 def actor_json(actor: Actor) -> Json:
     """The one-of of actors: a single member, named after the actor's kind."""
+    fields: dict[str, str] = {}
     match actor.kind:
         case "pagerDuty":
             fields = {"pagerDutyUserId": actor.id, "displayName": actor.label, "userEmail": actor.email}
         case "apiKey":
             fields = {"id": actor.id, "name": actor.name}
         case "user":
-            fields = {"id": actor.id}
-        case "system":
-            fields = {}
+            # Only Coralogix's own ids may stand here; a user that another system named has none.
+            fields = {"id": actor.id if UUID.fullmatch(actor.id) else ""}
     return {actor.kind: {name: text[:LONGEST_ACTOR_TEXT] for name, text in fields.items() if text}}
 
 
@@ -145,7 +147,7 @@ def read_time(text: str) -> datetime:
 
 def _resolution_json(case: Case) -> Json:
     member = {"user": "cxUser"}
-    fields = {
+    fields: Json = {
         "reason": case.resolution_reason,
         "resolveTime": time_text(case.resolved_at) if case.resolved_at else None,
         "resolvedBy": {member.get(case.resolved_by.kind, case.resolved_by.kind): {}} if case.resolved_by else None,
@@ -174,22 +176,20 @@ _CONTENT: Mapping[str, Callable[[Mapping[str, Any]], Json]] = {
 
 
 def _actor(body: Mapping[str, Any]) -> Actor:
-    match next(iter(body.items()), ("", {})):
-        case "pagerDuty", fields:
-            return Actor(
-                "pagerDuty",
-                fields.get("pagerDutyUserId", ""),
-                fields.get("displayName", ""),
-                fields.get("userEmail", ""),
-            )
-        case "apiKey", fields:
-            return Actor("apiKey", fields.get("id", ""), fields.get("name", ""))
-        case "user", fields:
-            return Actor("user", fields.get("id", ""))
-        case (("serviceNow" | "slack" | "microsoftTeams"), fields):
-            # People behind other systems: what matters is how to name them.
-            name = fields.get("displayName") or fields.get("username") or ""
-            return Actor("user", fields.get("coralogixUserId", ""), name, fields.get("userEmail", ""))
+    kind: str = next(iter(body), "")
+    fields: Mapping[str, str] = body.get(kind) or {}
+    if kind == "pagerDuty":
+        return Actor(
+            "pagerDuty", fields.get("pagerDutyUserId", ""), fields.get("displayName", ""), fields.get("userEmail", "")
+        )
+    if kind == "apiKey":
+        return Actor("apiKey", fields.get("id", ""), fields.get("name", ""))
+    if kind == "user":
+        return Actor("user", fields.get("id", ""))
+    if kind in ("serviceNow", "slack", "microsoftTeams"):
+        # People behind other systems: what matters is how to name them.
+        name = fields.get("displayName") or fields.get("username") or ""
+        return Actor("user", fields.get("coralogixUserId", ""), name, fields.get("userEmail", ""))
     return SYSTEM
 
 

@@ -83,13 +83,19 @@ def plan(link: Link, ledger: Ledger, case: Case, policy: Policy, *, is_fresh: bo
     )
 
 
+_CASE_ORDER = (Field.PRIORITY, Field.STATUS, Field.RESOLUTION_NOTES, Field.COMMENTS)
+
+
 def _join(parts: Mapping[Field, _Part]) -> Plan:
     """One plan of all fields: a resolution note stands before the resolve it belongs to, everything else after."""
     incident_actions = [action for part in parts.values() for action in part.incident_actions]
     return Plan(
         settled={name: part.settled for name, part in parts.items() if part.settled is not None},
         tells=tuple(tell for part in parts.values() for tell in part.tells),
-        case_actions=tuple(action for part in parts.values() for action in part.case_actions),
+        # A resolved Case takes no priority: what came with the resolve is written before it.
+        case_actions=tuple(
+            action for name in _CASE_ORDER if name in parts for action in parts[name].case_actions
+        ),
         incident_actions=tuple(sorted(incident_actions, key=_order)),
         reasons={name: part.reason for name, part in parts.items()},
     )

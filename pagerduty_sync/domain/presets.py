@@ -21,7 +21,7 @@ Case: {{ case.readableId | default(value=case.id) }} {{ case.caseDetailUrl }}
 Priority: {{ case.priority }}
 Category: {{ case.category }}
 Created: {{ case.createdAt | date(format="%Y-%m-%d %H:%M:%S UTC") }}
-{% for name, values in case.labels | items %}{{ name }}: {{ values | join(sep=", ") }}
+{% for name, values in case.labels %}{{ name }}: {{ values | join(sep=", ") }}
 {% endfor %}"""
 
 _URGENCY = '{% if case.priority in ["P1", "P2", "P3"] %}high{% else %}low{% endif %}'

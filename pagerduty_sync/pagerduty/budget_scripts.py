@@ -24,11 +24,13 @@ _BUCKET = """
 local function bucket(key, most, recovery)
     local saved = redis.call('HMGET', key, 'rate', 'tokens', 'at', 'blocked')
     local at = math.min(tonumber(saved[3]) or now, now)
-    local seconds = (now - at) / 1000000
-    local rate = math.min(most, (tonumber(saved[1]) or most) + seconds * most / recovery)
+    local blocked = tonumber(saved[4]) or 0
+    local rate = math.min(most, (tonumber(saved[1]) or most) + (now - at) / 1000000 * most / recovery)
     local room = math.max(1, rate / 6)
+    -- Nothing is earned while it stands still, or a burst would follow every stop.
+    local seconds = math.max(0, now - math.max(at, blocked)) / 1000000
     local tokens = math.min(room, (tonumber(saved[2]) or room) + seconds * rate / 60)
-    return rate, tokens, tonumber(saved[4]) or 0
+    return rate, tokens, blocked
 end
 
 local function keep(key, rate, tokens, blocked, recovery)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import enum
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
 from pagerduty_sync.domain.incidents import Incident, IncidentStatus, Note
 from pagerduty_sync.errors import InvalidRequestError, PayloadError
+from pagerduty_sync.pagerduty.answers import Answer
 from pagerduty_sync.pagerduty.credentials import path_of
 from pagerduty_sync.pagerduty.resources import parse_incident, parse_note
 from pagerduty_sync.pagerduty.transport import Transport
@@ -121,11 +122,12 @@ class IncidentCalls(Transport):
         if urgency:
             incident["urgency"] = urgency
         answer = self.write("POST", "/incidents", {"incident": incident}, acts_as_user=True)
-        return answer.one("incident", parse_incident)
+        return _dated(answer, answer.one("incident", parse_incident))
 
     def get_incident(self, incident_id: str) -> Incident:
         """Read one incident; IncidentNotFoundError when it is gone or another account's."""
-        return self.get(path_of("incidents", incident_id)).one("incident", parse_incident)
+        answer = self.get(path_of("incidents", incident_id))
+        return _dated(answer, answer.one("incident", parse_incident))
 
     def find_incidents(self, incident_key: str, service_id: str) -> list[Incident]:
         """The service's incidents opened with this key, of any status and age, newest first.
@@ -185,7 +187,7 @@ class IncidentCalls(Transport):
         """
         changes = IncidentChanges(status, priority_id, resolution, title).as_json()
         answer = self.write("PUT", path_of("incidents", incident_id), {"incident": changes}, acts_as_user=True)
-        return answer.one("incident", parse_incident)
+        return _dated(answer, answer.one("incident", parse_incident))
 
     def update_incidents(self, updates: Sequence[tuple[str, IncidentChanges]]) -> list[Incident]:
         """Change up to 250 incidents in one call, all or none (Manage incidents). It has a rate limit of its own.
@@ -218,6 +220,11 @@ class IncidentCalls(Transport):
     def list_notes(self, incident_id: str) -> list[Note]:
         """All notes of an incident, in full; the list has no pages (List notes for an incident)."""
         return self.get(path_of("incidents", incident_id, "notes")).many("notes", parse_note)
+
+
+def _dated(answer: Answer, incident: Incident) -> Incident:
+    """The incident with PagerDuty's own time of the answer."""
+    return replace(incident, read_at=answer.reply.date)
 
 
 def _require_key(incident_key: str) -> None:

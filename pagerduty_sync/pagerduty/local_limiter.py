@@ -24,7 +24,8 @@ class LocalLimiter:
         with self._lock:
             arrival = max(self._arrival, now) + cost * self._interval
             wait = arrival - now - usable
-            if wait > 1e-9:
+            # Sums of floats are off by a little; a microsecond is nothing to wait for.
+            if wait > 1e-6:
                 return wait
             self._arrival = arrival
             return 0.0

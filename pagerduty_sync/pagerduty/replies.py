@@ -43,7 +43,10 @@ class RateLimitHeaders:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One attempt at a call, as the delivery log and the budget see it. `status` 0 means that no answer came."""
+    """One attempt at a call, as the delivery log and the budget see it. `status` 0 means that no answer came.
+
+    `date` is PagerDuty's own clock when it answered, in whole seconds; None when it did not say.
+    """
 
     status: int
     duration_ms: int
@@ -51,6 +54,16 @@ class Reply:
     ratelimit: RateLimitHeaders | None
     method: str
     path: str
+    date: datetime | None = None
+
+
+def date_of(headers: Mapping[str, str]) -> datetime | None:
+    """The `Date` header as an aware datetime, None when it is missing or odd."""
+    try:
+        date = parsedate_to_datetime(headers.get("Date", ""))
+    except (ValueError, TypeError):
+        return None
+    return date if date.tzinfo is not None else None
 
 
 def rate_limit_of(headers: Mapping[str, str]) -> RateLimitHeaders | None:

@@ -20,7 +20,7 @@ from requests.adapters import HTTPAdapter
 from pagerduty_sync.errors import InvalidRequestError, PagerDutyError, PayloadError, ServerError, TransportError
 from pagerduty_sync.pagerduty.answers import Answer
 from pagerduty_sync.pagerduty.credentials import TokenAuth, checked_email, checked_key, checked_url
-from pagerduty_sync.pagerduty.replies import Reply, error_of, rate_limit_of
+from pagerduty_sync.pagerduty.replies import Reply, date_of, error_of, rate_limit_of
 from pagerduty_sync.pagerduty.wire import clean, load_json
 
 log = logging.getLogger(__name__)
@@ -175,6 +175,7 @@ class Transport:
             ratelimit=rate_limit_of(response.headers),
             method=method,
             path=path,
+            date=date_of(response.headers),
         )
         self._report(reply)
         if reply.status >= 300:
@@ -245,7 +246,6 @@ def _read(response: requests.Response, deadline: float) -> bytes:
     except BaseException:
         response.close()
         raise
-    response.raw.release_conn()
     return b"".join(chunks)[:most]
 
 

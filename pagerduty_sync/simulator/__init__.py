@@ -1,1 +1,1 @@
-"""A stand-in for PagerDuty: an independent reading of its documentation, for tests and operators. Knows nothing of the sync."""
+"""A stand-in for PagerDuty: an independent reading of its documentation, for tests and operators."""

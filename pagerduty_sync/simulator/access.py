@@ -40,7 +40,7 @@ def acting_user(account: Account, knobs: Knobs, key: Key, required: bool = True)
 
 def _token_user(account: Account, knobs: Knobs, key: Key) -> User | None:
     """Whether a From header counts beside a user token is not documented."""
-    honoured = knobs.from_beside_token == "honoured" and "From" in request.headers
+    honoured = knobs.from_with_user_key == "honoured" and "From" in request.headers
     return account.users[key.user_id] if key.user_id and not honoured else None
 
 

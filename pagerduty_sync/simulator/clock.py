@@ -1,4 +1,4 @@
-"""The simulator's time, the machine's clock plus an offset that can be moved, and PagerDuty's two spellings of an instant."""
+"""The simulator's time: the machine's clock plus an offset, and PagerDuty's two spellings of an instant."""
 
 import time
 from collections.abc import Callable

@@ -6,10 +6,10 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 
 from .clock import webhook_time
-from .delivery import to_text
 from .faults import KnobError
 from .model import Json, Subscription
 from .simulator import Simulator
+from .webhooks import to_text
 
 LONGEST_STEP = 366 * 86_400
 

@@ -4,11 +4,8 @@ A lane is one subscription and one incident. Only the head of a lane is ever und
 while lanes run side by side. Knows nothing of incidents; it carries bytes.
 """
 
-import hashlib
 import heapq
-import hmac
 import itertools
-import json
 import logging
 import threading
 import time
@@ -21,15 +18,14 @@ import requests
 from .clock import Clock, webhook_time
 from .faults import Faults
 from .journal import Ring
-from .model import Event, Json, Subscription, Webhook
-from .state import new_id
+from .model import Event, Subscription, Webhook
 from .subscriptions import Subscriptions
+from .webhooks import SIZE_LIMIT, describe, encode, judge, new_event_id, sign, to_bytes
 
 log = logging.getLogger(__name__)
 
 WORKERS = 8
 MOST_WORKERS_FOR_ONE = 6  # of one subscription, so that a slow receiver leaves room for the others
-SIZE_LIMIT = 256 * 1024  # larger bodies are dropped
 
 
 class Dispatcher:
@@ -306,54 +302,3 @@ class Dispatcher:
     def pending(self) -> list[Webhook]:
         with self._wake:
             return [webhook for lane in self._lanes.values() for webhook in lane]
-
-
-def judge(status: int | None) -> str:
-    """What becomes of a webhook by its answer; None is a timeout or no connection ("Webhook Behavior" page)."""
-    if status is None or status == 429 or status >= 500:
-        return "retry"
-    return "delivered" if 200 <= status < 300 else "dropped"
-
-
-def sign(secret: str, body: bytes) -> str:
-    return "v1=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
-
-
-def to_bytes(body: str) -> bytes:
-    """Bodies are kept as text for the snapshot; bytes that are no UTF-8 survive in it as escapes."""
-    return body.encode("utf-8", "surrogateescape")
-
-
-def to_text(body: bytes) -> str:
-    return body.decode("utf-8", "surrogateescape")
-
-
-def new_event_id() -> str:
-    """26 characters, as in recent deliveries."""
-    return new_id("01", 26)
-
-
-def encode(event: Event, event_id: str) -> str:
-    envelope: Json = {
-        "event": {
-            "id": event_id,
-            "event_type": event.event_type,
-            "resource_type": event.resource_type,
-            "occurred_at": webhook_time(event.occurred_at),
-            "agent": event.agent,
-            "client": event.client,
-            "data": event.data,
-        }
-    }
-    return json.dumps(envelope, separators=(",", ":"), ensure_ascii=False)
-
-
-def describe(body: str) -> tuple[str, str, str | None]:
-    """Type, event id and incident of a body somebody made by hand, as far as they can be read from it."""
-    try:
-        event = json.loads(body)["event"]
-        found = event["data"] if event["data"].get("type") == "incident" else event["data"].get("incident") or {}
-        incident_id = found.get("id")
-        return str(event["event_type"]), str(event["id"]), incident_id if isinstance(incident_id, str) else None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return "raw", "", None

@@ -21,7 +21,7 @@ class KnobError(ValueError):
 
 @dataclass
 class Rule:
-    """One fault. It strikes for certain on the `next` matching occasions after `skip` of them, else with `probability`."""
+    """One fault. Strikes surely on the `next` matching occasions after `skip` of them, else with `probability`."""
 
     probability: float = 0.0
     next: int = 0
@@ -120,7 +120,7 @@ class Knobs:
     service_updated_reaches: Literal["both", "new"] = _knob("both", "subscriptions told of a move to another service")
     long_title: Literal["accept", "cut", "refuse"] = _knob("accept", "titles over 1024 characters")
     long_note: Literal["cut", "refuse"] = _knob("refuse", "notes over the byte limit")
-    from_beside_token: Literal["ignored", "honoured"] = _knob("ignored", "a From header sent with a user token")
+    from_with_user_key: Literal["ignored", "honoured"] = _knob("ignored", "a From header sent with a user token")
     missing_from_code: Literal[2016, 1028] = _knob(2016, "error code of a missing From header")
     forbidden_from_code: Literal[1018, 2010] = _knob(1018, "error code when the From user lacks the right")
     incident_not_found_code: Literal[2100, 5001] = _knob(2100, "error code of an unknown incident")

@@ -5,14 +5,16 @@ Inputs are already checked. Knows nothing of HTTP; hold the account's lock aroun
 
 import heapq
 import itertools
-from collections.abc import Callable
 
 from .changes import Change, Creation, _Unset
-from .errors import ApiError, conflicting, invalid
+from .errors import conflicting, invalid
 from .faults import Faults
-from .model import Actor, Agent, Alert, Event, Incident, Json, LogEntry, Note
+from .model import Actor, Agent, Alert, Incident, Json
+from .notes import Notes
+from .recording import Recorder
 from .render import Shapes
-from .state import Account, new_id, new_incident_id, new_key, new_note_id
+from .state import Account, new_incident_id, new_key
+from .webhooks import part_data
 
 RESOLUTION_PREFIX = "Resolution Note: "
 AUTOMATIC = Actor(None, "auto")
@@ -20,16 +22,13 @@ TIMED_OUT = Actor(None, "timeout")
 
 
 class Incidents:
-    """The state machine over one account. `emit` receives every event in the order things happened."""
+    """The state machine over one account."""
 
-    def __init__(self, account: Account, faults: Faults, shapes: Shapes, emit: Callable[[Event], None]) -> None:
-        self._account = account
-        self._faults = faults
-        self._shapes = shapes
-        self._emit = emit
+    def __init__(self, account: Account, faults: Faults, shapes: Shapes, record: Recorder, notes: Notes) -> None:
+        self._account, self._faults, self._shapes = account, faults, shapes
+        self._record, self._notes = record, notes
         self._timers: list[tuple[float, int, str]] = []
         self._sequence = itertools.count()
-        self._moment: float | None = None
 
     # Creation
 
@@ -80,20 +79,20 @@ class Incidents:
     def _begin(self, incident: Incident, actor: Actor) -> None:
         self._account.add(incident)
         through = {"website": "the website", "api": "the API"}.get(actor.channel, actor.channel)
-        self._log(incident, "trigger", f"Triggered through {through}.", actor, incident.created_at)
+        self._record.log(incident, "trigger", f"Triggered through {through}.", actor, incident.created_at)
         self._start_auto_resolve(incident, incident.created_at)
-        self._report("incident.triggered", incident, actor)
+        self._record.report("incident.triggered", incident, actor)
 
     # Updates
 
     def apply(self, incident: Incident, change: Change, actor: Actor) -> None:
-        """Carry out a checked change. Each part reports its own event ("Webhooks Overview" page); a new title has none."""
+        """Carry out a checked change. Each part has its own event ("Webhooks Overview" page); a new title has none."""
         if change.title is not None and change.title != incident.title:
             incident.title = change.title
-            self._log(incident, "field_value_change", f"Title changed to {change.title}", actor)
+            self._record.log(incident, "field_value_change", f"Title changed to {change.title}", actor)
         if change.incident_type is not None and change.incident_type != incident.incident_type:
             incident.incident_type = change.incident_type
-            self._touch(incident)
+            self._record.touch(incident)
         if change.service_id is not None and change.service_id != incident.service_id:
             self._move(incident, change.service_id, actor)
         if not isinstance(change.priority_id, _Unset) and change.priority_id != incident.priority_id:
@@ -114,7 +113,7 @@ class Incidents:
                 creates_note = bool(change.resolution) and knobs.resolution_creates_note
                 self.resolve(incident, actor, change.resolution, creates_note)
             elif knobs.repeat_sends_webhook:
-                self._report("incident.resolved", incident, actor)
+                self._record.report("incident.resolved", incident, actor)
         elif not incident.is_open:
             self._reopen(incident, change, actor)
         elif change.status == "acknowledged":
@@ -123,7 +122,7 @@ class Incidents:
 
     def _acknowledge(self, incident: Incident, actor: Actor, silent: bool = False) -> None:
         """A second user may acknowledge too, which ends a snooze ("Edit Incidents" support page)."""
-        at = self._touch(incident)
+        at = self._record.touch(incident)
         user_id = actor.user_id
         if incident.status != "acknowledged":
             self._change_status(incident, "acknowledged", actor, at)
@@ -131,33 +130,33 @@ class Incidents:
             incident.acknowledgements.append((user_id, at))
         timeout = self._account.services[incident.service_id].acknowledgement_timeout
         incident.unacknowledge_at = self._alarm(incident, at + timeout) if timeout else None
-        self._log(incident, "acknowledge", "Acknowledged.", actor, at)
+        self._record.log(incident, "acknowledge", "Acknowledged.", actor, at)
         if not silent:
-            self._report("incident.acknowledged", incident, actor, at)
+            self._record.report("incident.acknowledged", incident, actor, at)
 
     def resolve(self, incident: Incident, actor: Actor, resolution: str | None = None, as_note: bool = False) -> None:
         """Resolve an open incident. A note made of the resolution text comes before or after, which is not fixed."""
         note_first = self._faults.knobs.resolution_note_order == "note_first"
         if as_note and note_first:
-            self.annotate(incident, f"{RESOLUTION_PREFIX}{resolution}", actor)
-        at = self._touch(incident)
+            self._notes.add(incident, f"{RESOLUTION_PREFIX}{resolution}", actor)
+        at = self._record.touch(incident)
         self._change_status(incident, "resolved", actor, at)
         incident.resolved_at = at
         incident.assignments, incident.acknowledgements = [], []
         incident.unacknowledge_at = incident.resolve_at = None
         for alert in incident.alerts:
             alert.status = "resolved"  # "Incidents" support page: resolving an incident resolves its alerts
-        self._log(incident, "resolve", "Resolved.", actor, at, note=None if as_note else resolution)
-        self._report("incident.resolved", incident, actor, at)
+        self._record.log(incident, "resolve", "Resolved.", actor, at, note=None if as_note else resolution)
+        self._record.report("incident.resolved", incident, actor, at)
         if as_note and not note_first:
-            self.annotate(incident, f"{RESOLUTION_PREFIX}{resolution}", actor)
+            self._notes.add(incident, f"{RESOLUTION_PREFIX}{resolution}", actor)
 
     def _reopen(self, incident: Incident, change: Change, actor: Actor) -> None:
         """Re-open, as the "Update an incident" API page has it.
 
         To acknowledged, it is assigned to the acting user; to triggered, to the request's assignees or the policy.
         """
-        at = self._touch(incident)
+        at = self._record.touch(incident)
         incident.reopened_at, incident.resolved_at, incident.merged_into = at, None, None
         if change.policy_id is not None:
             incident.policy_id = change.policy_id
@@ -168,16 +167,16 @@ class Incidents:
         incident.assignments = [(user_id, at) for user_id in assignees]
         incident.assigned_via = "direct_assignment" if change.assignees else "escalation_policy"
         self._change_status(incident, "triggered", actor, at)
-        self._log(incident, "reopen", "Reopened.", actor, at)
+        self._record.log(incident, "reopen", "Reopened.", actor, at)
         self._start_auto_resolve(incident, at)
         if change.status == "acknowledged":
             follows = self._faults.knobs.acknowledged_follows_reopen
             if follows:
-                self._report("incident.reopened", incident, actor, at)
+                self._record.report("incident.reopened", incident, actor, at)
             self._acknowledge(incident, actor, silent=not follows)
             if follows:
                 return
-        self._report("incident.reopened", incident, actor, at)
+        self._record.report("incident.reopened", incident, actor, at)
 
     def _reassign(self, incident: Incident, change: Change, actor: Actor) -> None:
         at = self._account.clock.now()
@@ -185,18 +184,18 @@ class Incidents:
         if change.policy_id is not None and change.policy_id != incident.policy_id:
             incident.policy_id, incident.escalation_level = change.policy_id, 1
             self._assign(incident, self._account.on_call(change.policy_id), "escalation_policy", at)
-            self._log(incident, "delegate", "Delegated to another escalation policy.", actor)
-            self._report("incident.delegated", incident, actor)
+            self._record.log(incident, "delegate", "Delegated to another escalation policy.", actor)
+            self._record.report("incident.delegated", incident, actor)
         elif change.assignees and change.assignees != current:
             self._assign(incident, change.assignees, "direct_assignment", at)
-            self._log(incident, "assign", "Reassigned.", actor)
-            self._report("incident.reassigned", incident, actor)
+            self._record.log(incident, "assign", "Reassigned.", actor)
+            self._record.report("incident.reassigned", incident, actor)
         elif change.level is not None and change.level != incident.escalation_level:
             incident.escalation_level = change.level
             users = self._account.on_call(incident.policy_id, change.level)
             self._assign(incident, users, "escalation_policy", at)
-            self._log(incident, "escalate", f"Escalated to level {change.level}.", actor)
-            self._report("incident.escalated", incident, actor)
+            self._record.log(incident, "escalate", f"Escalated to level {change.level}.", actor)
+            self._record.report("incident.escalated", incident, actor)
 
     def _assign(self, incident: Incident, user_ids: tuple[str, ...], via: str, at: float) -> None:
         incident.assignments = [(user_id, at) for user_id in user_ids]
@@ -205,24 +204,24 @@ class Incidents:
     def set_priority(self, incident: Incident, priority_id: str | None, actor: Actor) -> None:
         incident.priority_id = priority_id
         name = self._account.priorities[priority_id].name if priority_id else "none"
-        self._log(incident, "priority_change", f"Priority changed to {name}.", actor)
-        self._report("incident.priority_updated", incident, actor)
+        self._record.log(incident, "priority_change", f"Priority changed to {name}.", actor)
+        self._record.report("incident.priority_updated", incident, actor)
 
     def _set_urgency(self, incident: Incident, urgency: str, actor: Actor) -> None:
         """Low to high on an acknowledged incident un-acknowledges it ("Edit Incidents" support page)."""
         incident.urgency = urgency
-        self._log(incident, "urgency_change", f"Urgency changed to {urgency}.", actor)
+        self._record.log(incident, "urgency_change", f"Urgency changed to {urgency}.", actor)
         if urgency == "high" and incident.status == "acknowledged":
             self._unacknowledge(incident, actor)
 
     def _set_bridge(self, incident: Incident, bridge: Json | None, actor: Actor) -> None:
         incident.conference_bridge = bridge
-        self._touch(incident)
+        self._record.touch(incident)
         number, url = (bridge or {}).get("conference_number"), (bridge or {}).get("conference_url")
         numbers = [{"label": "", "number": number}] if number else None
         fields = {"conference_numbers": numbers, "conference_url": url}
-        data = self._shapes.webhook_part(incident, "incident_conference_bridge", **fields)
-        self._report("incident.conference_bridge.updated", incident, actor, data=data)
+        data = part_data(self._shapes, incident, "incident_conference_bridge", **fields)
+        self._record.report("incident.conference_bridge.updated", incident, actor, data=data)
 
     def _move(self, incident: Incident, service_id: str, actor: Actor) -> None:
         """To another service. A subscription scoped to the old one may hear of it, and then no more."""
@@ -231,8 +230,8 @@ class Incidents:
         incident.service_id = service_id
         self._account.reindex(incident)
         name = self._account.services[service_id].name
-        self._log(incident, "field_value_change", f"Moved to {name}.", actor)
-        self._report("incident.service_updated", incident, actor, also=old if both else None)
+        self._record.log(incident, "field_value_change", f"Moved to {name}.", actor)
+        self._record.report("incident.service_updated", incident, actor, also=old if both else None)
 
     def merge(self, target: Incident, sources: list[Incident], actor: Actor) -> None:
         """Alerts move to the target; open sources become resolved with a merge reason ("Merge incidents" API page)."""
@@ -245,9 +244,9 @@ class Incidents:
             if source.is_open:
                 # The agent is the person who merged ("Edit Incidents" support page).
                 self.resolve(source, actor)
-            self._touch(source)
+            self._record.touch(source)
         names = ", ".join(f"#{source.number}" for source in sources)
-        self._log(target, "merge", f"Merged {names} into this incident.", actor)
+        self._record.log(target, "merge", f"Merged {names} into this incident.", actor)
 
     def snooze(self, incident: Incident, seconds: int, actor: Actor) -> None:
         """Acknowledged until the time is over, then triggered again ("Snooze an incident" API page). Has no webhook."""
@@ -255,55 +254,9 @@ class Incidents:
             raise invalid("A resolved incident cannot be snoozed.", code=1001)
         if incident.status == "triggered":
             self._acknowledge(incident, actor)
-        at = self._touch(incident)
+        at = self._record.touch(incident)
         incident.unacknowledge_at = self._alarm(incident, at + seconds)
-        self._log(incident, "snooze", f"Snoozed for {seconds} seconds.", actor, at)
-
-    # Notes and messages
-
-    def annotate(self, incident: Incident, content: str, actor: Actor) -> Note:
-        """Add a note; open and resolved incidents take it ("Edit Incidents" support page)."""
-        knobs = self._faults.knobs
-        if len(incident.notes) >= knobs.notes_limit:
-            raise invalid(f"Incident cannot have more than {knobs.notes_limit} notes.")
-        if actor.user_id is None:
-            raise invalid("Requester User Not Found", code=1008)
-        at = self._touch(incident)
-        note = Note(new_note_id(), actor.user_id, content, at, at)
-        incident.notes.append(note)
-        self._log(incident, "annotate", "Note added.", actor, at, channel={"type": "note", "summary": content})
-        shown, trimmed = trim(content, knobs.note_trim_bytes)
-        fields = {"id": note.id, "content": shown, "trimmed": trimmed}
-        data = self._shapes.webhook_part(incident, "incident_note", **fields)
-        self._report("incident.annotated", incident, actor, at, data=data)
-        return note
-
-    def find_note(self, incident: Incident, note_id: str) -> Note:
-        for note in incident.notes:
-            if note.id == note_id:
-                return note
-        raise ApiError(404, "Not Found", 2100)
-
-    def edit_note(self, incident: Incident, note: Note, content: str) -> None:
-        """No webhook reports an edit or a deletion ("Webhooks Overview" page, by absence; changelog 2025-11-07)."""
-        note.content, note.updated_at = content, self._touch(incident)
-
-    def delete_note(self, incident: Incident, note: Note) -> None:
-        incident.notes.remove(note)
-        self._touch(incident)
-
-    def publish(self, incident: Incident, message: str, actor: Actor) -> tuple[str, float]:
-        """A status update to subscribers; returns its id and time."""
-        at, id_ = self._touch(incident), new_note_id()
-        shown, trimmed = trim(message, self._faults.knobs.note_trim_bytes)
-        fields = {"id": id_, "message": shown, "trimmed": trimmed}
-        data = self._shapes.webhook_part(incident, "incident_status_update", **fields)
-        self._report("incident.status_update_published", incident, actor, at, data=data)
-        return id_, at
-
-    def set_custom_fields(self, incident: Incident, values: Json, actor: Actor) -> None:
-        incident.custom_fields.update(values)
-        self._log(incident, "custom_field_value_change", "Custom fields changed.", actor)
+        self._record.log(incident, "snooze", f"Snoozed for {seconds} seconds.", actor, at)
 
     # Alerts of the Events API
 
@@ -314,7 +267,7 @@ class Incidents:
     def resolve_alert(self, incident: Incident, alert: Alert, actor: Actor) -> None:
         """An incident resolves when its last alert does ("Incidents" support page)."""
         alert.status = "resolved"
-        self._touch(incident)
+        self._record.touch(incident)
         if incident.is_open and all(other.status == "resolved" for other in incident.alerts):
             self.resolve(incident, actor)
 
@@ -331,14 +284,14 @@ class Incidents:
             incident = self._account.incidents.get(incident_id)
             if incident is None or not incident.is_open:
                 continue
-            self._moment = due
+            self._record.moment = due
             try:
                 if incident.resolve_at == due:
                     self.resolve(incident, TIMED_OUT)
                 elif incident.unacknowledge_at == due:
                     self._unacknowledge(incident, TIMED_OUT)
             finally:
-                self._moment = None
+                self._record.moment = None
 
     def rearm(self) -> None:
         """Set the timers of all open incidents again, after a snapshot was read or dropped."""
@@ -357,75 +310,14 @@ class Incidents:
         incident.resolve_at = self._alarm(incident, at + timeout) if timeout else None
 
     def _unacknowledge(self, incident: Incident, actor: Actor) -> None:
-        at = self._touch(incident)
+        at = self._record.touch(incident)
         self._change_status(incident, "triggered", actor, at)
         incident.acknowledgements, incident.unacknowledge_at = [], None
-        self._log(incident, "unacknowledge", "Unacknowledged.", actor, at)
-        self._report("incident.unacknowledged", incident, actor, at)
-
-    # What every change shares
+        self._record.log(incident, "unacknowledge", "Unacknowledged.", actor, at)
+        self._record.report("incident.unacknowledged", incident, actor, at)
 
     def _change_status(self, incident: Incident, status: str, actor: Actor, at: float) -> None:
         incident.status = status
         incident.last_status_change_at = at
         incident.last_status_change_by = actor.agent or Agent("service", incident.service_id)
         self._account.reindex(incident)
-
-    def _touch(self, incident: Incident) -> float:
-        """The moment of this change, which also becomes `updated_at`; never before the incident's last one."""
-        at = max(self._account.clock.now() if self._moment is None else self._moment, incident.updated_at)
-        incident.updated_at = at
-        return at
-
-    def _log(
-        self,
-        incident: Incident,
-        kind: str,
-        summary: str,
-        actor: Actor,
-        at: float | None = None,
-        note: str | None = None,
-        channel: Json | None = None,
-    ) -> None:
-        agent = actor.agent or Agent("service", incident.service_id)
-        when = self._touch(incident) if at is None else at
-        id_, shown = new_id("R", 26), channel or {"type": actor.channel}
-        entry = LogEntry(id_, f"{kind}_log_entry", summary, when, incident.id, agent, shown, note)
-        incident.log.append(entry)
-        self._account.add_log_entry(entry)
-
-    def _report(
-        self,
-        event_type: str,
-        incident: Incident,
-        actor: Actor,
-        at: float | None = None,
-        data: Json | None = None,
-        also: str | None = None,
-    ) -> None:
-        """Hand over one event. The times of one incident's events always increase, so they tell the order."""
-        moment = self._touch(incident) if at is None else at
-        incident.last_event_at = max(moment, incident.last_event_at + 0.001)
-        services = {incident.service_id, also} - {None}
-        teams = [team for id_ in services if id_ for team in self._account.services[id_].team_ids]
-        self._emit(
-            Event(
-                event_type=event_type,
-                resource_type="incident",
-                occurred_at=incident.last_event_at,
-                agent=self._shapes.webhook_agent(actor),
-                client=actor.client,
-                data=data or self._shapes.webhook_incident(incident),
-                resource_id=incident.id,
-                service_ids=frozenset(id_ for id_ in services if id_),
-                team_ids=frozenset(teams),
-            )
-        )
-
-
-def trim(text: str, limit: int) -> tuple[str, bool]:
-    """Long texts travel cut, with `trimmed: true`; the whole one is read by REST ("Webhooks Overview" page)."""
-    encoded = text.encode("utf-8", "replace")
-    if len(encoded) <= limit:
-        return text, False
-    return encoded[:limit].decode("utf-8", "ignore"), True

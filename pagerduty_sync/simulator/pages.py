@@ -3,6 +3,7 @@
 Every button does what the same button does in PagerDuty's web application; the person is the one chosen under "act as".
 """
 
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -74,7 +75,7 @@ def blueprint(simulator: Simulator) -> Blueprint:
     def act_as() -> BaseResponse:
         place = request.form.get("place", "")
         # Only to a page of ours, whatever the form says.
-        answer = redirect(place if place.startswith("/ui/") else "/ui/incidents", 303)
+        answer = redirect(place if re.fullmatch(r"/ui/[\w/]+", place) else "/ui/incidents", 303)
         answer.set_cookie(COOKIE, person().email, samesite="Strict", httponly=True)
         return answer
 
@@ -143,7 +144,7 @@ def blueprint(simulator: Simulator) -> Blueprint:
         with account.lock:
             incident = find(id_)
             content = check_note_content(faults.knobs, request.form.get("content", ""))
-            incidents.annotate(incident, content, actor())
+            simulator.notes.add(incident, content, actor())
         return back_to(incident)
 
     @pages.post("/ui/incidents/<id_>/priority")

@@ -1,4 +1,4 @@
-"""Keeps incidents, subscriptions and undelivered webhooks in a JSON file across restarts. Faults are not kept, on purpose."""
+"""Keeps incidents, subscriptions and undelivered webhooks in a JSON file across restarts. Faults are not kept."""
 
 import json
 import logging

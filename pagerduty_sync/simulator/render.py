@@ -1,10 +1,9 @@
-"""How the account's records look on the wire: REST objects, references and the `data` of webhooks. Decides nothing."""
+"""How the account's records look on the wire: REST objects, references, log entries. Decides nothing."""
 
 import re
-from typing import Any
 
 from .clock import rest_time
-from .model import Actor, Agent, Alert, Incident, Json, LogEntry, Note, Policy, Priority, Service, Subscription, User
+from .model import Agent, Alert, Incident, Json, LogEntry, Note, Policy, Priority, Service, Subscription, User
 from .seeds import SUBDOMAIN
 from .state import Account
 
@@ -283,47 +282,6 @@ class Shapes:
         if client is not None:
             shape["oauth_client"] = {"id": client, "type": "oauth_client_reference", "summary": client}
         return shape
-
-    # Webhook bodies ("Webhooks Overview" page); key order as in real deliveries
-
-    def webhook_reference(self, reference: Json) -> Json:
-        return {key: reference[key] for key in ("id", "type", "self", "html_url", "summary")}
-
-    def webhook_incident(self, incident: Incident) -> Json:
-        own = self.webhook_reference(self.incident_reference(incident))
-        priority = self.priority_reference(incident.priority_id) if incident.priority_id else None
-        return {
-            "id": incident.id,
-            "type": "incident",
-            "self": own["self"],
-            "html_url": own["html_url"],
-            "number": incident.number,
-            "status": incident.status,
-            "incident_key": incident.key,
-            "created_at": rest_time(incident.created_at),
-            "reopened_at": rest_time(incident.reopened_at) if incident.reopened_at else None,
-            "title": incident.title,
-            "service": self.webhook_reference(self.service_reference(incident.service_id)),
-            "assignees": [self.webhook_reference(self.user_reference(user_id)) for user_id, _ in incident.assignments],
-            "escalation_policy": self.webhook_reference(self.policy_reference(incident.policy_id)),
-            "teams": [self.webhook_reference(self.team_reference(id_)) for id_ in self.team_ids(incident)],
-            "priority": self.webhook_reference(priority) if priority else None,
-            "urgency": incident.urgency,
-            "conference_bridge": incident.conference_bridge,
-            "resolve_reason": self.resolve_reason(incident),
-            "incident_type": {"name": incident.incident_type},
-        }
-
-    def webhook_part(self, incident: Incident, kind: str, **fields: Any) -> Json:
-        """`data` of an event about a part of an incident: a note, a status update, a bridge."""
-        reference = self.webhook_reference(self.incident_reference(incident, summary=incident.title))
-        return {"incident": reference, **fields, "type": kind}
-
-    def webhook_agent(self, actor: Actor) -> Json | None:
-        """Null means automation ("Webhooks Overview" page)."""
-        if actor.agent is None or actor.agent.kind == "service" or not actor.named:
-            return None
-        return self.webhook_reference(self.agent_reference(actor.agent))
 
 
 def alert_counts(incident: Incident) -> Json:

@@ -38,7 +38,8 @@ OVERVIEW = frozenset(
 def blueprint(simulator: Simulator) -> Blueprint:
     """Every view runs under the account's lock, so it sees and makes whole changes only."""
     api = Blueprint("incidents", __name__)
-    account, shapes, incidents, faults = simulator.account, simulator.shapes, simulator.incidents, simulator.faults
+    account, shapes, faults = simulator.account, simulator.shapes, simulator.faults
+    incidents, notes = simulator.incidents, simulator.notes
 
     def route(method: str, rule: str, status: int = 200) -> Callable[[Callable[..., Any]], None]:
         def register(view: Callable[..., Any]) -> None:
@@ -123,14 +124,14 @@ def blueprint(simulator: Simulator) -> Blueprint:
     def create_note(id_: str) -> Json:
         who, incident = actor(), find(id_)
         content = check_note_content(faults.knobs, read_wrapped("note").get("content"))
-        return {"note": shapes.note(incidents.annotate(incident, content, who))}
+        return {"note": shapes.note(notes.add(incident, content, who))}
 
     @route("PUT", "/incidents/<id_>/notes/<note_id>")
     def update_note(id_: str, note_id: str) -> Json:
         actor()
         incident = find(id_)
-        note = incidents.find_note(incident, note_id)
-        incidents.edit_note(incident, note, check_note_content(faults.knobs, read_wrapped("note").get("content")))
+        note = notes.find(incident, note_id)
+        notes.edit(incident, note, check_note_content(faults.knobs, read_wrapped("note").get("content")))
         return {"note": shapes.note(note)}
 
     @route("DELETE", "/incidents/<id_>/notes/<note_id>")
@@ -138,7 +139,7 @@ def blueprint(simulator: Simulator) -> Blueprint:
         """The contract asks for no From here."""
         actor(required=False)
         incident = find(id_)
-        incidents.delete_note(incident, incidents.find_note(incident, note_id))
+        notes.delete(incident, notes.find(incident, note_id))
 
     @route("POST", "/incidents/<id_>/status_updates")
     def publish(id_: str) -> Json:
@@ -149,7 +150,7 @@ def blueprint(simulator: Simulator) -> Blueprint:
         extras = {name: wanted.get(name) for name in ("subject", "html_message") if name in wanted}
         if any(not isinstance(text, str) for text in extras.values()):
             raise invalid("Subject and html_message must be strings.")
-        update_id, at = incidents.publish(incident, message, who)
+        update_id, at = notes.publish(incident, message, who)
         sender = shapes.user_reference(who.user_id or "")
         created = {"id": update_id, "message": message, "sender": sender, "created_at": rest_time(at)}
         return {"status_update": created | extras}
@@ -209,7 +210,7 @@ def _register_custom_fields(
             values[name] = item.get("value")
         if not values:
             raise invalid("Custom fields cannot be empty.")
-        simulator.incidents.set_custom_fields(incident, values, who)
+        simulator.notes.set_custom_fields(incident, values, who)
         return {"custom_fields": custom_fields(incident)}
 
 

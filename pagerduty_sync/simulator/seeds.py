@@ -1,8 +1,8 @@
 """The account every simulator starts with, derived from names: ids are opaque, yet the same on every machine.
 
-30 services (one disabled, one whose policy has nobody on call, one with PagerDuty's default timers), 30 users of several
-roles, priorities P1 to P5 (most severe first), three escalation policies, two teams, three REST keys. More than 25 services
-and users on purpose: a client that reads only the first page misses some.
+30 services (one disabled, one whose policy has nobody on call, one with PagerDuty's default timers), 30 users of
+several roles, priorities P1 to P5 (most severe first), three escalation policies, two teams, three REST keys. More than
+25 services and users on purpose: a client that reads only the first page misses some.
 """
 
 import hashlib
@@ -39,8 +39,8 @@ BO_ID = opaque_id("user", BO_EMAIL)
 STAKEHOLDER_ID = opaque_id("user", STAKEHOLDER_EMAIL)
 RESTRICTED_ID = opaque_id("user", RESTRICTED_EMAIL)
 
-# Wire names of the base roles that may act on incidents: owner, global admin, manager and responder ("User Roles" support
-# page; the Jira Cloud page asks for base role Responder or higher).
+# Wire names of the base roles that may act on incidents: owner, global admin, manager and responder ("User Roles"
+# support page; the Jira Cloud page asks for base role Responder or higher).
 RESPONDING_ROLES = frozenset({"owner", "admin", "user", "limited_user"})
 
 _FIRST_NAMES = (

@@ -10,7 +10,9 @@ from .faults import Faults
 from .incidents import Incidents
 from .journal import Ring
 from .limits import Limits
+from .notes import Notes
 from .persistence import Snapshots
+from .recording import Recorder
 from .render import Shapes
 from .state import Account
 from .subscriptions import Subscriptions
@@ -35,7 +37,9 @@ class Simulator:
             disable_seconds=lambda: self.faults.knobs.disable_seconds,
         )
         self.dispatcher = Dispatcher(self.clock, self.faults, self.subscriptions, self.deliveries, self.changed)
-        self.incidents = Incidents(self.account, self.faults, self.shapes, self.dispatcher.emit)
+        record = Recorder(self.account, self.shapes, self.dispatcher.emit)
+        self.notes = Notes(self.faults, self.shapes, record)
+        self.incidents = Incidents(self.account, self.faults, self.shapes, record, self.notes)
         self._snapshots = (
             Snapshots(state_file, self.account, self.subscriptions, self.dispatcher) if state_file else None
         )

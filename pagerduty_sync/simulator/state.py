@@ -17,7 +17,7 @@ _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 def new_id(prefix: str, length: int) -> str:
     """An opaque id in one of the two lengths seen: `P` + 6 or `Q` + 13 ("Resource References" API page)."""
-    return prefix + "".join(secrets.choice(_LETTERS) for _ in range(length - len(prefix)))
+    return prefix + "".join(_LETTERS[byte % 36] for byte in secrets.token_bytes(length - len(prefix)))
 
 
 def new_incident_id() -> str:

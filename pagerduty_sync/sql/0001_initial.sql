@@ -131,6 +131,8 @@ CREATE TABLE cases (
     resolved_by          jsonb,
     resolution_reason    text CHECK (length(resolution_reason) <= 4096),
     resolution_changed_at timestamptz,
+    -- Who last changed the status or the resolution reason.
+    changed_by           jsonb NOT NULL DEFAULT '{"kind": "system", "name": "system"}',
     CHECK ((status IN ('RESOLVED', 'CLOSED')) OR resolved_at IS NULL),
     CHECK (status <> 'PENDING_ACTIVATION' OR readable_id IS NULL)
 );

@@ -65,6 +65,4 @@ class Audit:
             self._database.transaction() as conn,
             conn.cursor(row_factory=class_row(AuditEntry)) as cursor,
         ):
-            return cursor.execute(
-                "SELECT * FROM audit ORDER BY id DESC LIMIT %(limit)s", {"limit": limit}
-            ).fetchall()
+            return cursor.execute("SELECT * FROM audit ORDER BY id DESC LIMIT %(limit)s", {"limit": limit}).fetchall()

@@ -104,7 +104,7 @@ class CaseChanges:
             raise TransitionError(
                 f"{case.name} is {case.status}; its resolution reason can be set only while RESOLVED."
             )
-        changed = replace(case, resolution_reason=reason, resolution_changed_at=at)
+        changed = replace(case, resolution_reason=reason, resolution_changed_at=at, changed_by=self._actor)
         return self._save(changed, at, _reason_changed(case.resolution_reason, reason))
 
     def override_priority(self, case_id: str, priority: CasePriority | None) -> Case:
@@ -184,7 +184,7 @@ class CaseChanges:
             return case
         if to not in TRANSITIONS[case.status] or (only_from and case.status is not only_from):
             raise TransitionError(f"{case.name} is {case.status} and cannot become {to}.")
-        changed = replace(case, status=to, status_changed_at=at)
+        changed = replace(case, status=to, status_changed_at=at, changed_by=self._actor)
         events: list[tuple[str, Content]] = [("statusChanged", {"oldStatus": case.status, "newStatus": to})]
         if case.status is CaseStatus.PENDING_ACTIVATION and to is CaseStatus.ACTIVE:
             changed = replace(changed, readable_id=case_writes.next_readable_id(self._connection))

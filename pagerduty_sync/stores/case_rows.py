@@ -63,6 +63,7 @@ def case_of(row: DictRow) -> Case:
         resolved_by=actor_of(row["resolved_by"]) if row["resolved_by"] else None,
         resolution_reason=row["resolution_reason"],
         resolution_changed_at=row["resolution_changed_at"],
+        changed_by=actor_of(row["changed_by"]),
     )
 
 
@@ -83,6 +84,7 @@ def case_parameters(case: Case) -> dict[str, Any]:
         "resolved_by": actor_json(case.resolved_by) if case.resolved_by else None,
         "resolution_reason": case.resolution_reason,
         "resolution_changed_at": case.resolution_changed_at,
+        "changed_by": actor_json(case.changed_by),
         "updated_at": case.updated_at,
     }
 

@@ -86,6 +86,7 @@ def save_case(connection: Connection, case: Case, at: datetime) -> Case:
             resolved_by = %(resolved_by)s,
             resolution_reason = %(resolution_reason)s,
             resolution_changed_at = %(resolution_changed_at)s,
+            changed_by = %(changed_by)s,
             updated_at = %(updated_at)s
         WHERE id = %(id)s
         """,

@@ -93,9 +93,12 @@ class Connectors:
         """A bi-directional connector and the account behind it; raises NotFoundError when there is none such."""
         with self._database.transaction() as conn:
             connector = self.by_id(connector_id, conn)
-            row = connector and conn.execute(
-                "SELECT * FROM integrations WHERE id = %(id)s", {"id": connector.integration_id}
-            ).fetchone()
+            row = (
+                connector
+                and conn.execute(
+                    "SELECT * FROM integrations WHERE id = %(id)s", {"id": connector.integration_id}
+                ).fetchone()
+            )
         if connector is None or row is None:
             raise NotFoundError(f"There is no bi-directional connector {ascii(connector_id[:64])[1:-1]}.")
         return connector, integration_of(row)

@@ -12,6 +12,7 @@ from psycopg.rows import DictRow
 from pagerduty_sync.domain.deliveries import Delivery, Direction, Outcome, Reason
 from pagerduty_sync.domain.texts import storable
 from pagerduty_sync.errors import InvalidRequestError
+from pagerduty_sync.stores import delivery_partitions
 from pagerduty_sync.stores.case_rows import UUID
 from pagerduty_sync.stores.database import Connection, Database
 from pagerduty_sync.stores.page_tokens import read_token, write_token
@@ -100,6 +101,21 @@ class Deliveries:
                 """
             ).format(conditions)
             return {row["reason"]: row["times"] for row in connection.execute(query, parameters)}
+
+    def ensure_partitions(self, months_ahead: int = 2) -> list[str]:
+        """Make what is missing of this month's partition and the next ones'; returns the names of the new."""
+        return delivery_partitions.ensure(self._database, months_ahead)
+
+    def prune(self, before: datetime) -> list[str]:
+        """Drop the months that had ended by then; returns their partitions' names."""
+        return delivery_partitions.prune(self._database, before)
+
+    def prune_older_than(self, days: int) -> list[str]:
+        """Like `prune`, counted back from now by the database's clock."""
+        with self._database.transaction() as connection:
+            row = connection.execute("SELECT now() - make_interval(days => %(days)s) AS at", {"days": days}).fetchone()
+        assert row is not None
+        return self.prune(row["at"])
 
 
 _REASONS = {str(reason): reason for reason in Reason}

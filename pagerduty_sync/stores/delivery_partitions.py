@@ -12,7 +12,7 @@ _PREFIX = "notification_deliveries_"
 _LOCK = 7_243_000_002
 
 
-def ensure_partitions(database: Database, months_ahead: int = 2) -> list[str]:
+def ensure(database: Database, months_ahead: int) -> list[str]:
     """Make the partitions of this month and the next ones; returns the names of the new.
 
     Rows of those months that had to go to the default partition meanwhile move into theirs.

@@ -80,6 +80,15 @@ class Integrations:
             ).fetchone()
         return max(row["seconds"], 0.0) if row else 0.0
 
+    def heard_from(self, integration_id: str) -> dict[str, datetime | None]:
+        """When the last test event came through, by subscription."""
+        with self._database.transaction() as conn:
+            rows = conn.execute(
+                "SELECT id, pinged_at FROM webhook_subscriptions WHERE integration_id::text = %(id)s",
+                {"id": integration_id},
+            ).fetchall()
+        return {row["id"]: row["pinged_at"] for row in rows}
+
     def create(self, account: Account, *, is_two_way: bool, connection: Connection | None = None) -> Integration:
         """The one integration, in status `connecting`; raises InvalidRequestError when there is one already."""
         with self._database.joined(connection) as conn:

@@ -79,6 +79,20 @@ class Tokens:
                 )
         return _token_of(row)
 
+    def get_live(self, token_id: str) -> Token | None:
+        """The token with this id, as long as it is neither revoked nor expired."""
+        if not UUID.fullmatch(token_id):
+            return None
+        with self._database.transaction() as connection:
+            row = connection.execute(
+                """
+                SELECT * FROM api_tokens
+                WHERE id = %(id)s AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+                """,
+                {"id": token_id},
+            ).fetchone()
+        return _token_of(row) if row else None
+
     def revoke(self, token_id: str) -> Token:
         """End a token for good; a second time keeps the time of the first. Raises NotFoundError."""
         if UUID.fullmatch(token_id):

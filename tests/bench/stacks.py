@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from types import SimpleNamespace
 
 from celery import Celery
@@ -44,6 +45,7 @@ def plain() -> Flask:
     [(integration_id, signers)] = subscriptions.signers().items()
     secrets = list(signers.secrets.values())
     pool = ConnectionPool(settings.require_database_url(), kwargs={"autocommit": True}, max_size=32, open=True)
+    atexit.register(pool.close)
     celery = Celery("plain")
     celery.conf.update(configuration(settings))
 

@@ -386,6 +386,13 @@ def test_of_a_repeated_member_the_last_counts():
     assert parse_event(body).incident.status is RESOLVED
 
 
+@pytest.mark.parametrize("constant", [b"NaN", b"Infinity", b"-Infinity"])
+def test_what_python_takes_for_json_and_nobody_else_is_refused_everywhere(constant):
+    body = as_bytes(a_webhook(novelty="HERE")).replace(b'"HERE"', constant)
+    with pytest.raises(PayloadError):
+        parse_event(body)
+
+
 def test_deep_nesting_in_a_field_nobody_reads_changes_nothing():
     deep: object = 1
     for _ in range(300):

@@ -1,0 +1,214 @@
+"""Picks the real parts and joins them. Nothing here connects anywhere: the database and Redis are reached when used."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+
+import redis
+
+from pagerduty_sync.handlers.calls import Calls
+from pagerduty_sync.handlers.case_side import CaseSide
+from pagerduty_sync.handlers.configuration import Configuration
+from pagerduty_sync.handlers.connection import Connection
+from pagerduty_sync.handlers.health import Health
+from pagerduty_sync.handlers.quickstart import Quickstart
+from pagerduty_sync.handlers.inbound import Inbound
+from pagerduty_sync.handlers.incident_side import IncidentSide
+from pagerduty_sync.handlers.reconcile import Reconcile
+from pagerduty_sync.handlers.routing import Router
+from pagerduty_sync.handlers.subscription import SubscriptionKeeper
+from pagerduty_sync.handlers.sync import Sync
+from pagerduty_sync.handlers.upkeep import Sweep, Upkeep
+from pagerduty_sync.handlers.visits import Visits
+from pagerduty_sync.pagerduty.budget import Budget, key_id_of
+from pagerduty_sync.pagerduty.client import PagerDutyClient
+from pagerduty_sync.settings import Settings
+from pagerduty_sync.stores.audit import Audit
+from pagerduty_sync.stores.case_events import CaseEvents
+from pagerduty_sync.stores.cases import CaseStore
+from pagerduty_sync.stores.connectors import Connectors
+from pagerduty_sync.stores.database import Database
+from pagerduty_sync.stores.deliveries import Deliveries
+from pagerduty_sync.stores.heartbeats import Heartbeats
+from pagerduty_sync.stores.inbox import Inbox
+from pagerduty_sync.stores.integrations import Integrations, no_such_integration
+from pagerduty_sync.stores.job_runs import JobRuns
+from pagerduty_sync.stores.ledger import LedgerStore
+from pagerduty_sync.stores.links import Links
+from pagerduty_sync.stores.routing import Routing
+from pagerduty_sync.stores.secrets import SecretBox
+from pagerduty_sync.stores.subscriptions import Subscriptions
+from pagerduty_sync.stores.tokens import Tokens
+
+REDIS_SECONDS = 2.0
+"""Nothing waits longer for Redis, which is never the truth about anything."""
+
+
+class Application:
+    """The wired parts of one process. Build it after a fork, close it at the end."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.box = SecretBox(settings.require_encryption_keys())
+        self.database = Database(settings.require_database_url())
+
+        self.cases = CaseStore(self.database)
+        self.case_events = CaseEvents(self.database)
+        self.links = Links(self.database, settings.lease_seconds)
+        self.ledger = LedgerStore(self.database)
+        self.inbox = Inbox(self.database)
+        self.deliveries = Deliveries(self.database)
+        self.heartbeats = Heartbeats(self.database)
+        self.tokens = Tokens(self.database)
+        self.integrations = Integrations(self.database, self.box)
+        self.subscriptions = Subscriptions(self.database, self.box)
+        self.connectors = Connectors(self.database, self.box)
+        self.routing = Routing(self.database)
+        self.audit = Audit(self.database)
+
+        keeper = SubscriptionKeeper(self.integrations, self.subscriptions, settings.public_url)
+        self.connection = Connection(
+            database=self.database,
+            integrations=self.integrations,
+            connectors=self.connectors,
+            keeper=keeper,
+            audit=self.audit,
+            client_factory=make_client,
+        )
+        self.health = Health(integrations=self.integrations, keeper=keeper, client=self.client)
+        self.configuration = Configuration(
+            database=self.database,
+            integrations=self.integrations,
+            connectors=self.connectors,
+            routing=self.routing,
+            audit=self.audit,
+            client=self.client,
+        )
+        self.quickstart = Quickstart(
+            connection=self.connection,
+            health=self.health,
+            configuration=self.configuration,
+            integrations=self.integrations,
+            connectors=self.connectors,
+            routing=self.routing,
+            tokens=self.tokens,
+        )
+
+        self._making = threading.RLock()
+        self._redis: redis.Redis | None = None
+        self._calls: dict[str, tuple[str, Calls]] = {}
+        self._join_sync(settings)
+
+    def _join_sync(self, settings: Settings) -> None:
+        """The parts that keep links in step."""
+        case_url = f"{settings.public_url}/cases/{{name}}"
+        self.job_runs = JobRuns(self.database)
+        self.inbound = Inbound(
+            database=self.database,
+            inbox=self.inbox,
+            subscriptions=self.subscriptions,
+            integrations=self.integrations,
+            links=self.links,
+            deliveries=self.deliveries,
+        )
+        self.router = Router(
+            database=self.database,
+            cases=self.cases,
+            case_events=self.case_events,
+            links=self.links,
+            routing=self.routing,
+            connectors=self.connectors,
+            deliveries=self.deliveries,
+            case_url=case_url,
+        )
+        visits = Visits(
+            database=self.database,
+            links=self.links,
+            ledger=self.ledger,
+            inbox=self.inbox,
+            case_events=self.case_events,
+            deliveries=self.deliveries,
+            connectors=self.connectors,
+            cases=self.cases,
+            unacknowledges_cases=settings.unacknowledge_cases,
+            posts_resolution_notes=settings.resolution_notes == "visible",
+        )
+        self.sync = Sync(
+            links=self.links,
+            inbox=self.inbox,
+            case_events=self.case_events,
+            integrations=self.integrations,
+            visits=visits,
+            case_side=CaseSide(self.cases, self.links, visits),
+            incident_side=IncidentSide(self.routing.preset, lambda name: case_url.format(name=name), visits.new_id),
+            calls_of=self.calls,
+            disconnect=self.connection.disconnect_because,
+            list_comments=self.cases.list_comments,
+        )
+        self.sweep = Sweep(inbox=self.inbox, case_events=self.case_events, links=self.links)
+        self.upkeep = Upkeep(
+            integrations=self.integrations,
+            reconcile=Reconcile(self.links),
+            connection=self.connection,
+            calls_of=self.calls,
+            inbox=self.inbox,
+            deliveries=self.deliveries,
+            inbox_retention_days=settings.inbox_retention_days,
+            deliveries_retention_days=settings.deliveries_retention_days,
+        )
+
+    @property
+    def redis(self) -> redis.Redis:
+        """The client, made on first use; raises SettingsError when no address is set."""
+        with self._making:
+            if self._redis is None:
+                self._redis = redis.Redis.from_url(
+                    self.settings.require_redis_url(),
+                    socket_timeout=REDIS_SECONDS,
+                    socket_connect_timeout=REDIS_SECONDS,
+                    health_check_interval=10,
+                    client_name="pagerduty_sync",
+                )
+            return self._redis
+
+    def client(self, integration_id: str) -> PagerDutyClient:
+        """The client of an integration as it is configured now. Raises NotFoundError, SecretError."""
+        return self.calls(integration_id).client
+
+    def calls(self, integration_id: str) -> Calls:
+        """An integration's client and budget, the same ones until its key changes. Raises NotFoundError, SecretError."""
+        integration = self.integrations.by_id(integration_id)
+        if integration is None:
+            raise no_such_integration(integration_id)
+        api_key = self.integrations.api_key(integration_id)
+        email = integration.user_email if integration.key_kind == "account" else None
+        mark = hashlib.sha256("\n".join((api_key, email or "", integration.base_url)).encode()).hexdigest()
+        with self._making:
+            known = self._calls.get(integration_id)
+            if known is None or known[0] != mark:
+                budget = Budget(self.redis, key_id_of(api_key), self.settings.requests_per_minute)
+                calls = Calls(
+                    lambda heard: PagerDutyClient(api_key, email, integration.base_url, on_response=heard), budget
+                )
+                known = (mark, calls)
+                self._calls[integration_id] = known
+            return known[1]
+
+    def close(self) -> None:
+        """Give every connection back; the object is of no use afterwards."""
+        for _, calls in self._calls.values():
+            calls.client.close()
+        if self._redis is not None:
+            self._redis.close()
+        self.database.close()
+
+
+def make_client(api_key: str, email: str | None, base_url: str) -> PagerDutyClient:
+    """A client that acts as the user with this e-mail, or as the token's own user without one."""
+    return PagerDutyClient(api_key, email, base_url)
+
+
+def build(settings: Settings) -> Application:
+    """The application these settings describe; raises SettingsError for what is missing in them."""
+    return Application(settings)

@@ -1,0 +1,274 @@
+"""Connectors, presets and routing rules: checked against the account and each other before they are stored, and audited."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pagerduty_sync.domain import texts
+from pagerduty_sync.domain.cases import CasePriority
+from pagerduty_sync.domain.connectors import (
+    Connector,
+    ConnectorPath,
+    Destination,
+    Field,
+    FieldDirection,
+    Integration,
+    Preset,
+    RoutingRule,
+)
+from pagerduty_sync.domain.incidents import Priority, Service
+from pagerduty_sync.domain.presets import ACCOUNT_INCIDENTS
+from pagerduty_sync.errors import InvalidRequestError, NotFoundError, TemplateError
+from pagerduty_sync.handlers import templates
+from pagerduty_sync.pagerduty.client import PagerDutyClient
+from pagerduty_sync.stores.audit import Audit
+from pagerduty_sync.stores.connectors import Connectors
+from pagerduty_sync.stores.database import Database
+from pagerduty_sync.stores.integrations import Integrations
+from pagerduty_sync.stores.routing import Routing
+
+LONGEST_NAME = 200
+NEAR_NAMES = 5
+
+CASES = "cases"
+INCIDENT_FIELDS = frozenset({"title", "details", "urgency"})
+
+
+@dataclass(frozen=True, slots=True)
+class NewConnector:
+    """A connector just made, with sentences about what it will not do as one might expect."""
+
+    connector: Connector
+    warnings: Sequence[str]
+
+
+class Configuration:
+    """The use cases of whoever sets the sync up. `who` goes to the audit; names are unique per kind."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        integrations: Integrations,
+        connectors: Connectors,
+        routing: Routing,
+        audit: Audit,
+        client: Callable[[str], PagerDutyClient],
+    ) -> None:
+        self._database = database
+        self._integrations = integrations
+        self._connectors = connectors
+        self._routing = routing
+        self._audit = audit
+        self._client = client
+
+    # ------------------------------------------------------------ connectors
+
+    def services(self, query: str | None = None) -> list[Service]:
+        """The account's services, or those whose name contains `query`; raises InvalidRequestError without an account."""
+        return self._client(self._integration().id).list_services(query)
+
+    def create_connector(
+        self,
+        name: str,
+        service: str,
+        *,
+        who: str,
+        directions: Mapping[Field, FieldDirection] | None = None,
+        priority_map: Mapping[CasePriority, str] | None = None,
+    ) -> NewConnector:
+        """A bi-directional connector to the service with this id or name; without a map, priorities pair by name or order.
+
+        Raises InvalidRequestError, naming the field, and any PagerDutyError.
+        """
+        name = texts.clean(name, "name", LONGEST_NAME)
+        integration = self._integration()
+        if self._connectors.by_name(name):
+            raise InvalidRequestError(f"There is a connector named {name} already.", "name")
+        found = chosen_service(self._client(integration.id).list_services(), service)
+        table = dict(default_priority_map(integration.priorities) if priority_map is None else priority_map)
+        _require_known(table, integration.priorities)
+        with self._database.transaction() as conn:
+            made = self._connectors.create_bidirectional(
+                name,
+                integration.id,
+                found.id,
+                found.name,
+                directions={each: (directions or {}).get(each, FieldDirection.BOTH) for each in Field},
+                priority_map=table,
+                connection=conn,
+            )
+            self._audit.add(conn, who, "create", f"connector {name}", None, facts_of(made))
+        return NewConnector(made, _warnings(made, found, integration.priorities))
+
+    def update_connector(
+        self,
+        name: str,
+        *,
+        who: str,
+        directions: Mapping[Field, FieldDirection] | None = None,
+        priority_map: Mapping[CasePriority, str] | None = None,
+    ) -> Connector:
+        """Change directions, field by field, or replace the priority map; raises NotFoundError, InvalidRequestError."""
+        if priority_map is not None:
+            _require_known(priority_map, self._integration().priorities)
+        with self._database.transaction() as conn:
+            before = self._connectors.by_name(name, conn)
+            if before is None:
+                raise NotFoundError(f"There is no connector named {name}.")
+            merged = None if directions is None else {**before.directions, **directions}
+            after = self._connectors.update(before.id, directions=merged, priority_map=priority_map, connection=conn)
+            if after != before:
+                self._audit.add(conn, who, "update", f"connector {name}", facts_of(before), facts_of(after))
+        return after
+
+    # ------------------------------------------------------------ presets and rules
+
+    def create_preset(self, name: str, fields: Mapping[str, str], *, who: str) -> Preset:
+        """A preset of one's own for bi-directional connectors; raises InvalidRequestError for a template with an error."""
+        name = texts.clean(name, "name", LONGEST_NAME)
+        unknown = sorted(set(fields) - INCIDENT_FIELDS)
+        if unknown or not fields:
+            raise InvalidRequestError(f"A preset has templates for {', '.join(sorted(INCIDENT_FIELDS))}.", "templates")
+        for field, template in fields.items():
+            try:
+                templates.check_template(texts.storable(template, f"templates.{field}"))
+            except TemplateError as exc:
+                raise InvalidRequestError(
+                    f"The template of {field} has an error: {exc}.", f"templates.{field}"
+                ) from exc
+        with self._database.transaction() as conn:
+            made = self._routing.create_preset(name, ConnectorPath.BIDIRECTIONAL, CASES, fields, conn)
+            self._audit.add(conn, who, "create", f"preset {name}", None, {"templates": dict(fields)})
+        return made
+
+    def create_rule(
+        self,
+        name: str,
+        *,
+        destinations: Sequence[tuple[str, str | None]],
+        who: str,
+        condition: str = "true",
+        is_enabled: bool = True,
+        is_fallback: bool = False,
+    ) -> RoutingRule:
+        """A rule for Cases, behind all others. A destination is a connector's name and a preset's, None for the built-in.
+
+        Raises InvalidRequestError, naming the field.
+        """
+        name = texts.clean(name, "name", LONGEST_NAME)
+        condition = texts.storable(condition, "condition").strip() or "true"
+        try:
+            templates.check_condition(condition)
+        except TemplateError as exc:
+            raise InvalidRequestError(f"The condition has an error: {exc}.", "condition") from exc
+        chosen = [self._destination(connector, preset) for connector, preset in destinations]
+        if not chosen:
+            raise InvalidRequestError("A rule needs at least one destination.", "destinations")
+        if len({each.connector_id for each in chosen}) < len(chosen):
+            raise InvalidRequestError("A rule may name each connector once.", "destinations")
+        with self._database.transaction() as conn:
+            made = self._routing.create_rule(
+                name,
+                CASES,
+                condition,
+                chosen,
+                is_enabled=is_enabled,
+                is_fallback=is_fallback,
+                connection=conn,
+            )
+            after = {
+                "condition": condition,
+                "is_enabled": is_enabled,
+                "is_fallback": is_fallback,
+                "destinations": [list(each) for each in destinations],
+            }
+            self._audit.add(conn, who, "create", f"routing rule {name}", None, after)
+        return made
+
+    def _destination(self, connector_name: str, preset_name: str | None) -> Destination:
+        connector = self._connectors.by_name(connector_name)
+        if connector is None:
+            raise InvalidRequestError(f"There is no connector named {connector_name}.", "destinations")
+        if preset_name is None:
+            self._routing.ensure_builtin_presets()
+        preset = self._routing.preset_by_name(preset_name or ACCOUNT_INCIDENTS)
+        if preset is None:
+            raise InvalidRequestError(f"There is no preset named {preset_name}.", "destinations")
+        if preset.path is not connector.path:
+            raise InvalidRequestError(
+                f"The preset {preset.name} is for connectors with the path {preset.path}; {connector.name} has "
+                f"{connector.path}.",
+                "destinations",
+            )
+        return Destination(connector.id, preset.id)
+
+    def _integration(self) -> Integration:
+        integration = self._integrations.only()
+        if integration is None:
+            raise InvalidRequestError("No PagerDuty account is connected; run `pagerduty-sync connect` first.")
+        return integration
+
+
+def default_priority_map(priorities: Sequence[Priority]) -> dict[CasePriority, str]:
+    """Pairs by name where the account uses ours, else by order of severity; what is left over stays unmapped."""
+    by_name = {priority.name.strip().upper(): priority.id for priority in reversed(priorities)}
+    named = {each: by_name[each.value] for each in CasePriority if each.value in by_name}
+    return named or {each: priority.id for each, priority in zip(CasePriority, priorities, strict=False)}
+
+
+def chosen_service(services: Sequence[Service], wanted: str) -> Service:
+    """The service with this id or name; raises InvalidRequestError that names similar ones."""
+    wanted = wanted.strip()
+    for matching in (
+        [one for one in services if one.id == wanted],
+        [one for one in services if one.name == wanted],
+        [one for one in services if one.name.casefold() == wanted.casefold()],
+    ):
+        if len(matching) == 1:
+            return matching[0]
+        if matching:
+            ids = ", ".join(one.id for one in matching)
+            raise InvalidRequestError(f"Several services are named {wanted}: {ids}. Give the id.", "service")
+    names = {one.name.casefold(): one.name for one in services}
+    near = difflib.get_close_matches(wanted.casefold(), names, NEAR_NAMES, 0.5)
+    near = near or [folded for folded in names if wanted and wanted.casefold() in folded][:NEAR_NAMES]
+    hint = (
+        f"Similar: {', '.join(names[folded] for folded in near)}." if near else f"There are {len(services)} services."
+    )
+    raise InvalidRequestError(f"The account has no service {ascii(wanted[:80])[1:-1]}. {hint}", "service")
+
+
+def facts_of(connector: Connector) -> dict[str, object]:
+    """What the audit keeps of a connector."""
+    return {
+        "path": connector.path.value,
+        "service_id": connector.service_id,
+        "service_name": connector.service_name,
+        "directions": {name.value: direction.value for name, direction in connector.directions.items()},
+        "priority_map": {name.value: id_ for name, id_ in connector.priority_map.items()},
+    }
+
+
+def _require_known(table: Mapping[CasePriority, str], priorities: Sequence[Priority]) -> None:
+    unknown = sorted(set(table.values()) - {priority.id for priority in priorities})
+    if unknown:
+        listed = ", ".join(f"{priority.name} = {priority.id}" for priority in priorities) or "none"
+        raise InvalidRequestError(
+            f"The account has no priority {ascii(unknown[0][:60])[1:-1]}; it has {listed}.", "priority_map"
+        )
+
+
+def _warnings(made: Connector, service: Service, priorities: Sequence[Priority]) -> list[str]:
+    warnings = []
+    if service.status == "disabled":
+        warnings.append(f"The service {service.name} is disabled, so PagerDuty opens no incidents on it.")
+    without = [each.value for each in CasePriority if each not in made.priority_map]
+    unused = [priority.name for priority in priorities if priority.id not in made.priority_map.values()]
+    if without:
+        warnings.append(f"Case priorities without a counterpart: {', '.join(without)}.")
+    if unused:
+        warnings.append(f"PagerDuty priorities without a counterpart: {', '.join(unused)}.")
+    return warnings
