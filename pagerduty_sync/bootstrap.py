@@ -12,9 +12,9 @@ from pagerduty_sync.handlers.case_side import CaseSide
 from pagerduty_sync.handlers.configuration import Configuration
 from pagerduty_sync.handlers.connection import Connection
 from pagerduty_sync.handlers.health import Health
-from pagerduty_sync.handlers.quickstart import Quickstart
 from pagerduty_sync.handlers.inbound import Inbound
 from pagerduty_sync.handlers.incident_side import IncidentSide
+from pagerduty_sync.handlers.quickstart import Quickstart
 from pagerduty_sync.handlers.reconcile import Reconcile
 from pagerduty_sync.handlers.routing import Router
 from pagerduty_sync.handlers.subscription import SubscriptionKeeper
@@ -143,14 +143,14 @@ class Application:
             case_side=CaseSide(self.cases, self.links, visits),
             incident_side=IncidentSide(self.routing.preset, lambda name: case_url.format(name=name), visits.new_id),
             calls_of=self.calls,
-            disconnect=self.connection.disconnect_because,
+            disconnect=self.health.disconnect_because,
             list_comments=self.cases.list_comments,
         )
         self.sweep = Sweep(inbox=self.inbox, case_events=self.case_events, links=self.links)
         self.upkeep = Upkeep(
             integrations=self.integrations,
             reconcile=Reconcile(self.links),
-            connection=self.connection,
+            health=self.health,
             calls_of=self.calls,
             inbox=self.inbox,
             deliveries=self.deliveries,
@@ -177,7 +177,7 @@ class Application:
         return self.calls(integration_id).client
 
     def calls(self, integration_id: str) -> Calls:
-        """An integration's client and budget, the same ones until its key changes. Raises NotFoundError, SecretError."""
+        """An integration's client and budget, the same until its key changes. Raises NotFoundError, SecretError."""
         integration = self.integrations.by_id(integration_id)
         if integration is None:
             raise no_such_integration(integration_id)

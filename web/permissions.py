@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from flask import g, request, session
+from flask_smorest import Blueprint
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Forbidden, Unauthorized
 
@@ -26,7 +27,7 @@ def requires(permission: str) -> Callable[[View], View]:
 
     Answers 401 without a live token and 403, naming the permission, without the right.
     """
-    return _guard(permission, lambda: _token_of_header())
+    return _guard(permission, _token_of_header)
 
 
 def requires_of_reader(permission: str) -> Callable[[View], View]:
@@ -34,15 +35,10 @@ def requires_of_reader(permission: str) -> Callable[[View], View]:
     return _guard(permission, lambda: _token_of_header() or _token_of_session())
 
 
-def is_known(permission: str) -> str:
-    """The permission; raises ValueError for one nobody can hold, so that a slip of the pen shows at start-up."""
-    if permission not in ALL:
-        raise ValueError(f"there is no permission {permission!r}")
-    return permission
-
-
 def _guard(permission: str, find: Callable[[], Token | None]) -> Callable[[View], View]:
-    is_known(permission)
+    if permission not in ALL:
+        # A slip of the pen shows at start-up, not as a view that nobody can open.
+        raise ValueError(f"there is no permission {permission!r}")
 
     def guard(view: View) -> View:
         @functools.wraps(view)
@@ -57,7 +53,8 @@ def _guard(permission: str, find: Callable[[], Token | None]) -> Callable[[View]
             g.token, g.actor = token, Actor("apiKey", id=token.id, name=token.name)
             return view(*args, **kwargs)
 
-        return cast(View, guarded)
+        # Shown by the API's own description; views that are not described there carry it along unseen.
+        return cast(View, Blueprint.doc(**{"x-permission": permission})(guarded))
 
     return guard
 

@@ -44,19 +44,24 @@ def look_at_event(
     """Fold one webhook. `entry_id` becomes the id of the ledger entry, if one is made."""
     if event.note is not None:
         return look_at_note(link, ledger, event.note, event, policy, entry_id)
-    if event.incident is None:
-        return Looked(link, ledger, None, Reason.NOT_SYNCED)
     name = Field.PRIORITY if event.event_type == PRIORITY_EVENT else Field.STATUS
+    if event.incident is None:
+        if event.event_type != PRIORITY_EVENT and event.event_type not in STATUS_EVENTS:
+            return Looked(link, ledger, None, Reason.NOT_SYNCED)
+        # A large webhook comes without its details ("Webhook Behavior"): what it says has to be read.
+        return Looked(replace(link, is_doubtful=True), ledger, name, Reason.CHECKED)
     before = link.seen(name)
     link, observed = look_at_incident(link, event.incident, event.event_type)
     value = event.incident.priority_id if name is Field.PRIORITY else event.incident.status.value
-    if observed[name] is Observed.STALE and written(name, value) in link.written:
+    if observed[name] in (Observed.STALE, Observed.DOUBT) and written(name, value) in link.written:
         return Looked(link, ledger, name, Reason.ECHO)
-    is_news = observed[name] in (Observed.NEW, Observed.STALE) and (before is None or before.value != value)
+    is_news = observed[name] is not Observed.SAME and (before is None or before.value != value)
     if is_news and case.status is CaseStatus.CLOSED:
         # After the Case closed, what happens in PagerDuty is told on its timeline and changes nothing else.
         ledger = _tell(ledger, policy, entry_id, f"event:{event.id}", event.agent or PAGERDUTY, _sentence(event))
-    if event.event_type not in STATUS_EVENTS and name is Field.STATUS and observed[name] is Observed.SAME:
+    if observed[name] is Observed.DOUBT and (event.event_type in STATUS_EVENTS or name is Field.PRIORITY):
+        return Looked(replace(link, is_doubtful=True), ledger, name, Reason.CHECKED)
+    if event.event_type not in STATUS_EVENTS and name is Field.STATUS and observed[name] is not Observed.NEW:
         return Looked(link, ledger, name, Reason.NOT_SYNCED)
     return Looked(link, ledger, name, _reason(observed[name]))
 
@@ -88,7 +93,7 @@ def look_at_incident(
         link = link.see(name, _kept_person(link.seen(name), result.seen, result.observed))
     link = replace(
         link,
-        is_doubtful=(Observed.DOUBT in observed.values()) or (link.is_doubtful and not is_read),
+        is_doubtful=link.is_doubtful and not is_read,
         incident_number=link.incident_number or incident.number or None,
         incident_url=link.incident_url or incident.html_url,
     )

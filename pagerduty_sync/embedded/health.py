@@ -27,15 +27,17 @@ def check_ports(settings: Settings, extras: Iterable[str]) -> None:
             raise SettingsError(f"Port {port} {reason}; stop that or let {variable(name)} name another.")
 
 
-def wait_until_ready(settings: Settings, last_words: Callable[[], str], timeout_seconds: float = 60) -> None:
+def wait_until_ready(settings: Settings, alive: Callable[[], bool], timeout_seconds: float = 60) -> None:
     """Wait until the web says it can do its work; raises StartError with what it said instead."""
     deadline = time.monotonic() + timeout_seconds
     while True:
         status, said = _ask(settings)
         if status == http.client.OK:
             return
+        if not alive():
+            raise StartError("web did not stay up.")
         if time.monotonic() > deadline:
-            raise StartError(f"The service is not ready after {timeout_seconds:.0f} seconds: {said}\n{last_words()}")
+            raise StartError(f"The service is not ready after {timeout_seconds:.0f} seconds: {said}")
         time.sleep(0.2)
 
 

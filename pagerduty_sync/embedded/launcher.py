@@ -19,11 +19,11 @@ from pagerduty_sync.embedded.home import Home, open_directory, open_home
 from pagerduty_sync.embedded.lock import holder, only_one
 from pagerduty_sync.embedded.server import Server, StartError
 from pagerduty_sync.embedded.signals import Signals, StopRequest
-from pagerduty_sync.embedded.supervision import Control, Supervisor, tail
+from pagerduty_sync.embedded.supervision import Control, Supervisor, Watch, tail
 from pagerduty_sync.errors import SettingsError
 from pagerduty_sync.settings import Settings
 
-PROGRAMS = ("worker-inbound", "worker-outbound", "beat", "flower", "web")
+PROGRAMS = ("beat", "flower", "worker-inbound", "worker-outbound", "web")
 
 Say = Callable[[str], None]
 
@@ -107,7 +107,11 @@ def _bring_up(
     _step(supervisor, "migrate", say)
     supervisor.start_programs(programs)
     say(f"{', '.join(programs)} are up")
-    wait_until_ready(settings, lambda: supervisor.last_words("web"))
+    web = Watch(supervisor.control, "web")
+    try:
+        wait_until_ready(settings, lambda: web.pid() is not None)
+    except StartError as exc:
+        raise StartError(f"{exc}\n{supervisor.last_words('web')}") from exc
     say("ready")
 
 

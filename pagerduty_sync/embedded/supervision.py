@@ -16,9 +16,9 @@ from supervisor.xmlrpc import SupervisorTransport
 
 from pagerduty_sync.embedded.server import Server, StartError
 
-RUNNING, STARTING, BACKOFF = "RUNNING", "STARTING", "BACKOFF"
+RUNNING, STARTING, BACKOFF, FATAL = "RUNNING", "STARTING", "BACKOFF", "FATAL"
 # How often a program may fall over while it starts before we say so and give up.
-PATIENCE = 3
+PATIENCE = 2
 
 
 class Control:
@@ -57,6 +57,7 @@ class Supervisor:
     directory: Path
     control: Control
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    started: list[str] = field(default_factory=list, init=False)
 
     def start(self, timeout_seconds: float = 30) -> None:
         """Start supervisord with all programs stopped; raises StartError with its own words."""
@@ -80,7 +81,7 @@ class Supervisor:
     def start_server(self, name: str, server: Server) -> None:
         """Start one server and wait until it is the one that answers; raises StartError with its last words."""
         self._order(name)
-        watch = _Watch(self.control, name)
+        watch = Watch(self.control, name)
         try:
             server.wait_until_ready(watch.pid)
         except StartError as exc:
@@ -90,7 +91,7 @@ class Supervisor:
         """Start several programs at once and wait until all run; raises StartError with the words of one that fell."""
         for name in names:
             self._order(name)
-        watches = {name: _Watch(self.control, name) for name in names}
+        watches = {name: Watch(self.control, name) for name in names}
         deadline = time.monotonic() + timeout_seconds
         while watches:
             for name, watch in list(watches.items()):
@@ -122,8 +123,9 @@ class Supervisor:
         """Have everything stopped, in order; returns when the last one is gone."""
         if self.process is None or not self.is_alive():
             return
-        # Supervisord lists by priority and stops the other way round.
-        pids = dict(reversed(self.pids().items()))
+        pids = self.pids()
+        # Things stop the other way round; this is only so that two that stopped at once are told in that order.
+        pids = {name: pids[name] for name in reversed(self.started) if name in pids}
         self.process.terminate()
         while self.process.poll() is None:
             pids = _still_there(pids, say)
@@ -140,6 +142,7 @@ class Supervisor:
         return f"--- the end of {path}\n{tail(path)}\n---"
 
     def _order(self, name: str) -> None:
+        self.started.append(name)
         process = self.control.processes().get(name)
         if process is None:
             raise StartError(f"supervisord knows no program called {name}.\n{self.last_words('supervisord')}")
@@ -149,11 +152,12 @@ class Supervisor:
             raise StartError(f"{name} cannot be started: {exc.faultString}.\n{self.last_words('supervisord')}") from exc
 
 
-class _Watch:
+class Watch:
     """One program while it starts: alive, between two tries, or given up."""
 
     def __init__(self, control: Control, name: str) -> None:
         self._control, self._name = control, name
+        self._lives: set[int] = set()
         self._falls: set[int] = set()
         self.state = STARTING
 
@@ -165,8 +169,11 @@ class _Watch:
         self.state = process["statename"]
         if self.state == BACKOFF:
             self._falls.add(process["stop"])
-            return 0 if len(self._falls) < PATIENCE else None
-        return int(process["pid"]) if self.state in {STARTING, RUNNING} else None
+        elif self.state in {STARTING, RUNNING}:
+            self._lives.add(process["pid"])
+        if max(len(self._falls), len(self._lives) - 1) >= PATIENCE or self.state == FATAL:
+            return None
+        return int(process["pid"])
 
 
 def tail(path: Path, lines: int = 15) -> str:

@@ -21,7 +21,7 @@ from pagerduty_sync.pagerduty.client import BASE_URLS, PagerDutyClient
 ClientFactory = Callable[[str, str | None, str], PagerDutyClient]
 """(API key, e-mail of the acting user or None with a user's own token, base URL) → client."""
 
-EVENTS_KEY_CHARACTERS = 32
+EVENTS_KEY = re.compile(r"[0-9A-Za-z]{32}")
 """An integration key of the Events API; a REST key has 20 (API Access Keys)."""
 
 READ_ONLY_ROLES = frozenset({"read_only_user", "read_only_limited_user"})
@@ -52,7 +52,7 @@ def base_url_of(region: str) -> str:
     if re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", text):
         return text
     raise InvalidRequestError(
-        f"{ascii(region[:80])} is neither a region ({', '.join(sorted(BASE_URLS))}) nor a base URL such as "
+        f"{region[:80]!a} is neither a region ({', '.join(sorted(BASE_URLS))}) nor a base URL such as "
         "https://api.pagerduty.com.",
         "region",
     )
@@ -94,10 +94,10 @@ def _require_key(client: PagerDutyClient, api_key: str, base_url: str) -> None:
     try:
         client.list_abilities()
     except UnauthorizedError:
-        if re.fullmatch(r"[0-9A-Za-z]{%d}" % EVENTS_KEY_CHARACTERS, api_key.strip()):
+        if EVENTS_KEY.fullmatch(api_key.strip()):
             raise InvalidRequestError(
-                "This is the integration key of one service (32 characters, for the Events API), not an API key. Make an "
-                "API key in PagerDuty under Integrations, API Access Keys (20 characters); or use this key for a "
+                "This is the integration key of one service (32 characters, for the Events API), not an API key. Make "
+                "an API key in PagerDuty under Integrations, API Access Keys (20 characters); or use this key for a "
                 "connector with a service key.",
                 "api_key",
             ) from None
@@ -146,8 +146,8 @@ def _require_user(client: PagerDutyClient, email: str) -> User:
 def _require_owner(me: User, email: str) -> User:
     if email and email.casefold() != me.email.casefold():
         raise InvalidRequestError(
-            f"The API key is the token of {me.email}, and everything it does is done by that user. Give that e-mail, or "
-            "an account's API key.",
+            f"The API key is the token of {me.email}, and everything it does is done by that user. Give that e-mail, "
+            "or an account's API key.",
             "email",
         )
     return _require_role(me)
@@ -166,8 +166,8 @@ def _role_warnings(user: User) -> tuple[str, ...]:
     if user.role not in UNCERTAIN_ROLES:
         return ()
     return (
-        f"{user.email} has the base role {user.role} and may act only on incidents of teams that allow it; Responder or "
-        "higher is needed for all.",
+        f"{user.email} has the base role {user.role} and may act only on incidents of teams that allow it; Responder "
+        "or higher is needed for all.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Connectors, presets and routing rules: checked against the account and each other before they are stored, and audited."""
+"""Connectors, presets and routing rules: checked against the account and each other, stored, and audited."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Configuration:
     # ------------------------------------------------------------ connectors
 
     def services(self, query: str | None = None) -> list[Service]:
-        """The account's services, or those whose name contains `query`; raises InvalidRequestError without an account."""
+        """The account's services, or those whose name contains `query`; InvalidRequestError without an account."""
         return self._client(self._integration().id).list_services(query)
 
     def create_connector(
@@ -79,9 +79,10 @@ class Configuration:
         directions: Mapping[Field, FieldDirection] | None = None,
         priority_map: Mapping[CasePriority, str] | None = None,
     ) -> NewConnector:
-        """A bi-directional connector to the service with this id or name; without a map, priorities pair by name or order.
+        """A bi-directional connector to the service with this id or name.
 
-        Raises InvalidRequestError, naming the field, and any PagerDutyError.
+        Without a map, priorities pair by name where the account uses ours, else by order of severity. Raises
+        InvalidRequestError, naming the field, and any PagerDutyError.
         """
         name = texts.clean(name, "name", LONGEST_NAME)
         integration = self._integration()
@@ -127,7 +128,7 @@ class Configuration:
     # ------------------------------------------------------------ presets and rules
 
     def create_preset(self, name: str, fields: Mapping[str, str], *, who: str) -> Preset:
-        """A preset of one's own for bi-directional connectors; raises InvalidRequestError for a template with an error."""
+        """A preset of one's own for bi-directional connectors; InvalidRequestError for a template with an error."""
         name = texts.clean(name, "name", LONGEST_NAME)
         unknown = sorted(set(fields) - INCIDENT_FIELDS)
         if unknown or not fields:
@@ -154,9 +155,9 @@ class Configuration:
         is_enabled: bool = True,
         is_fallback: bool = False,
     ) -> RoutingRule:
-        """A rule for Cases, behind all others. A destination is a connector's name and a preset's, None for the built-in.
+        """A rule for Cases, behind all others. A destination is a connector's name and a preset's.
 
-        Raises InvalidRequestError, naming the field.
+        None as the preset stands for the built-in one. Raises InvalidRequestError, naming the field.
         """
         name = texts.clean(name, "name", LONGEST_NAME)
         condition = texts.storable(condition, "condition").strip() or "true"

@@ -1,6 +1,6 @@
-"""Connecting the PagerDuty account, and undoing it: what an operator does. `health` does what the clock asks for.
+"""Connecting the PagerDuty account, and undoing it: what an operator does. What the clock asks for is in `health`.
 
-Every step may be repeated; a second connect with the same particulars keeps the integration, its id and its subscription.
+Every step may be repeated; a second connect with the same particulars keeps the integration and its subscription.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ class Connection:
     ) -> None:
         self._database = database
         self._integrations = integrations
-        self._connectors = connectors
         self._keeper = keeper
+        self._connectors = connectors
         self._audit = audit
         self._make_client = client_factory
 
@@ -81,9 +81,9 @@ class Connection:
     ) -> ConnectReport:
         """Check the account, store it, and for two-way subscribe to its events. `region` is us, eu or a base URL.
 
-        Raises InvalidRequestError, naming the field to change, and then nothing is stored; RetryableError when PagerDuty
-        could not be asked. A subscription that cannot be made, or a test event that does not arrive, is told in the
-        report, and the integration is `degraded`.
+        Raises InvalidRequestError, naming the field to change, and then nothing is stored; RetryableError when
+        PagerDuty could not be asked. A subscription that cannot be made, or a test event that does not arrive, is told
+        in the report, and the integration is `degraded`.
         """
         if consent is not True:
             raise InvalidRequestError(

@@ -1,4 +1,4 @@
-"""Whether the connection still works: the key and the user every minute, the subscription more often. Mends what it can.
+"""Whether the connection still works: the key, the user and the subscription. Mends what it can.
 
 Called by the clock, so nothing here waits; what a test event says is read at the next look.
 """
@@ -24,21 +24,18 @@ CONNECTING_SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True)
 class HealthReport:
-    """The status now, whether this look changed it, and what was done, in sentences."""
+    """The status after a look, why it is so, whether the look changed it, and what was mended, in sentences."""
 
     status: IntegrationStatus
     reason: str = ""
     is_changed: bool = False
     actions: tuple[str, ...] = ()
-
-    @property
-    def is_back(self) -> bool:
-        """Whether work that waited may go on now."""
-        return self.is_changed and self.status is not IntegrationStatus.DISCONNECTED
+    is_back: bool = False
+    """The account lets us in again, so what waited may go out."""
 
 
 class Health:
-    """The looks at the one integration. Both raise NotFoundError for an integration that is gone, and SecretError."""
+    """The looks at the one integration. They raise NotFoundError for an integration that is gone, and SecretError."""
 
     def __init__(
         self,
@@ -56,7 +53,7 @@ class Health:
         return self._set(integration_id, IntegrationStatus.DISCONNECTED, reason)
 
     def check_key(self, integration_id: str) -> HealthReport:
-        """Ask PagerDuty whether it still accepts the key and knows the user. No answer changes nothing."""
+        """Ask PagerDuty whether it accepts the key and knows the user. No answer changes nothing."""
         integration = self._required(integration_id)
         if self._is_being_connected(integration):
             return _report(integration)
@@ -142,7 +139,9 @@ class Health:
         self, integration: Integration, status: IntegrationStatus, reason: str, actions: tuple[str, ...] = ()
     ) -> HealthReport:
         is_changed = self._set(integration.id, status, reason)
-        return HealthReport(status, reason, is_changed, actions)
+        was_out = integration.status is IntegrationStatus.DISCONNECTED
+        is_back = is_changed and was_out and status is not IntegrationStatus.DISCONNECTED
+        return HealthReport(status, reason, is_changed, actions, is_back)
 
     def _set(self, integration_id: str, status: IntegrationStatus, reason: str) -> bool:
         is_changed = self._integrations.set_status(integration_id, status, reason)
@@ -158,4 +157,4 @@ class Health:
 
 
 def _report(integration: Integration, actions: tuple[str, ...] = ()) -> HealthReport:
-    return HealthReport(integration.status, integration.status_reason, False, actions)
+    return HealthReport(integration.status, integration.status_reason, actions=actions)

@@ -1,4 +1,4 @@
-"""A first configuration that works: one account, one connector, one rule, one token. Run twice, it changes nothing more.
+"""A first configuration that works: one account, one connector, one rule, one token. Running it twice is once.
 
 It goes the way an operator's own set-up goes, through the same use cases. What an operator has made is left alone.
 """
@@ -89,7 +89,8 @@ class Quickstart:
             _write_private(path, clear)
         except OSError as exc:
             raise SettingsError(
-                f"{path} cannot be written ({exc.strerror}); let PAGERDUTY_SYNC_DATA_DIR name a directory you may write to."
+                f"{path} cannot be written ({exc.strerror}); let PAGERDUTY_SYNC_DATA_DIR name a directory you may "
+                "write to."
             ) from exc
         say("admin token made")
         return path

@@ -1,7 +1,7 @@
 """Our webhook subscription at PagerDuty: made, recognised, mended, tested and taken away.
 
-The secret is told once, when a subscription is made. One that has our address but a secret nobody knows is useless and is
-deleted; one whose secret we hold is kept, because webhooks may be waiting in it.
+The secret is told once, when a subscription is made. One that has our address but a secret nobody knows is useless and
+is deleted; one whose secret we hold is kept, because webhooks may be waiting in it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pagerduty_sync.domain.connectors import Integration, IntegrationStatus
@@ -162,10 +163,8 @@ class SubscriptionKeeper:
 
     def _delete(self, doomed: Sequence[Subscription], client: PagerDutyClient) -> list[str]:
         for one in doomed:
-            try:
+            with suppress(IncidentNotFoundError):  # Somebody was faster.
                 client.delete_webhook_subscription(one.id)
-            except IncidentNotFoundError:
-                pass  # Somebody was faster.
             self._subscriptions.remove(one.id)
         return [f"deleted the webhook subscription {one.id}" for one in doomed]
 

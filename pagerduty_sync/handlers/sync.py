@@ -49,6 +49,9 @@ LINKS_PER_CALL = 50
 ACTIONS_PER_VISIT = 40
 OWN_FAILURE_SECONDS = 5.0
 
+READ = "read"
+"""Under this name a link remembers what asked for the last read."""
+
 FIELD_OF_CHANGE = {
     "created": Field.STATUS,
     "statusChanged": Field.STATUS,
@@ -79,7 +82,7 @@ class Sync:
         case_side: CaseSide,
         incident_side: IncidentSide,
         calls_of: Callable[[str], Calls],
-        disconnect: Callable[[str, str], None],
+        disconnect: Callable[[str, str], object],
         list_comments: Callable[[str], Sequence[Comment]],
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -151,6 +154,8 @@ class Sync:
         visit.link, visit.ledger = looked.link, looked.ledger
         settled = self._case_side.settle(visit)
         reason = looked.reason or _reason_of_event(looked.field, settled)
+        if reason is Reason.CHECKED:
+            visit.link = replace(visit.link, causes={**visit.link.causes, READ: f"inbox:{row.id}"})
         detail = ", ".join(sorted(settled.wrote.values()))
         outcome = Outcome.DELIVERED if settled.wrote and reason is not Reason.ECHO else outcome_of(reason)
         visit.events_done.append((row.id, reason))
@@ -189,9 +194,11 @@ class Sync:
         visit.log(Direction.OUTBOUND, change.kind, reason, cause=cause)
 
     def _log_healed(self, visit: Visit, settled: Settled) -> None:
-        """Writes on the Case that no webhook asked for: they were learned by reading, or a worker died before."""
+        """Writes on the Case after a read: asked for by a webhook that needed one, else healed what none had told."""
+        cause = visit.link.causes.get(READ, "")
+        reason = Reason.APPLIED if cause.startswith("inbox:") else Reason.HEALED
         for operation in settled.wrote.values():
-            visit.log(Direction.INBOUND, operation, Reason.HEALED)
+            visit.log(Direction.INBOUND, operation, reason, cause=cause)
 
     # ------------------------------------------------------------ calling
 

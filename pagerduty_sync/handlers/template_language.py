@@ -13,7 +13,7 @@ from functools import lru_cache
 from types import TracebackType
 from typing import Any
 
-from jinja2 import ChainableUndefined, StrictUndefined, TemplateSyntaxError, nodes
+from jinja2 import TemplateSyntaxError, UndefinedError, nodes
 from jinja2.environment import Template
 from jinja2.runtime import LoopContext, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -35,25 +35,13 @@ _NODES: tuple[type[nodes.Node], ...] = (
 _LOOP = frozenset({"index", "index0", "first", "last", "length"})
 
 
-class _Missing(ChainableUndefined, StrictUndefined):
-    """What is not in the context: it counts as false and equals nothing, but cannot be shown."""
+class _Missing(Undefined):
+    """What is not in the context: it counts as false and empty and equals nothing, but cannot be shown."""
 
     __slots__ = ()
 
-    def __bool__(self) -> bool:
-        return False
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Undefined)
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    def __contains__(self, item: object) -> bool:
-        return False
-
-    def __hash__(self) -> int:
-        return 0
+    def __str__(self) -> str:
+        raise UndefinedError(self._undefined_message)
 
 
 class _Environment(ImmutableSandboxedEnvironment):

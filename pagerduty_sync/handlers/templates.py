@@ -46,7 +46,7 @@ def render(template: str, context: Mapping[str, Any], longest: int = LONGEST_DET
 
 
 def evaluate(condition: str, context: Mapping[str, Any]) -> bool:
-    """Whether a bare expression holds; an empty one always does. Raises TemplateError, also for neither true nor false."""
+    """Whether a bare expression holds; an empty one always does. Raises TemplateError, also for neither of the two."""
     if not condition.strip():
         return True
     compiled = template_language.compiled_condition(condition.strip())

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
 from pagerduty_sync.domain.connectors import IntegrationStatus
 from pagerduty_sync.errors import PagerDutyError, UnauthorizedError
 from pagerduty_sync.handlers.calls import Calls
-from pagerduty_sync.handlers.connection import Connection
+from pagerduty_sync.handlers.health import Health
 from pagerduty_sync.handlers.reconcile import Reconcile
 from pagerduty_sync.stores.case_events import CaseEvents
 from pagerduty_sync.stores.deliveries import Deliveries
@@ -62,7 +63,7 @@ class Upkeep:
         *,
         integrations: Integrations,
         reconcile: Reconcile,
-        connection: Connection,
+        health: Health,
         calls_of: Callable[[str], Calls],
         inbox: Inbox,
         deliveries: Deliveries,
@@ -71,7 +72,7 @@ class Upkeep:
     ) -> None:
         self._integrations = integrations
         self._reconcile = reconcile
-        self._connection = connection
+        self._health = health
         self._calls_of = calls_of
         self._inbox = inbox
         self._deliveries = deliveries
@@ -86,7 +87,7 @@ class Upkeep:
         try:
             result = self._reconcile.run(integration.id, self._calls_of(integration.id))
         except UnauthorizedError as exc:
-            self._connection.disconnect_because(integration.id, str(exc))
+            self._health.disconnect_because(integration.id, str(exc))
             return []
         except PagerDutyError as exc:
             log.warning("reconcile_put_off", error=str(exc))
@@ -99,27 +100,17 @@ class Upkeep:
         integration = self._integrations.only()
         if integration is None or not integration.is_two_way or integration.status is IntegrationStatus.DISCONNECTED:
             return False
-        try:
-            return self._connection.check_subscription(integration.id).was_repaired
-        except PagerDutyError as exc:
-            log.warning("watchdog_put_off", error=str(exc))
-            return False
+        return bool(self._health.check_subscription(integration.id).actions)
 
     def check_keys(self) -> list[str]:
         """Look after the key; the integrations that are connected again."""
         integration = self._integrations.only()
-        if integration is None or integration.status is IntegrationStatus.CONNECTING:
+        if integration is None:
             return []
-        try:
-            after = self._connection.check_key(integration.id)
-        except PagerDutyError as exc:
-            log.warning("key_check_put_off", error=str(exc))
-            return []
-        was_out = integration.status is IntegrationStatus.DISCONNECTED
-        return [integration.id] if was_out and after is not IntegrationStatus.DISCONNECTED else []
+        return [integration.id] if self._health.check_key(integration.id).is_back else []
 
     def prune(self) -> None:
         """Delete what is past its retention and prepare the months ahead."""
         self._deliveries.ensure_partitions()
-        self._deliveries.prune_older_than(self._deliveries_retention_days)
+        self._deliveries.prune(datetime.now(UTC) - timedelta(days=self._deliveries_retention_days))
         self._inbox.prune(self._inbox_retention_days)

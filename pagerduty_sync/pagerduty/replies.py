@@ -61,7 +61,7 @@ def date_of(headers: Mapping[str, str]) -> datetime | None:
     """The `Date` header as an aware datetime, None when it is missing or odd."""
     try:
         date = parsedate_to_datetime(headers.get("Date", ""))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     return date if date.tzinfo is not None else None
 

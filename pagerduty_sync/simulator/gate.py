@@ -36,7 +36,7 @@ def install(app: Flask, simulator: Simulator) -> None:
     def enter() -> Response | None:
         if not is_api(request.path):
             return None
-        g.started, g.request_id = time.monotonic(), str(uuid.uuid4())
+        g.started, g.request_id, g.text = time.monotonic(), str(uuid.uuid4()), ""
         g.text = request.get_data(cache=True).decode("utf-8", "replace")
         if (page := _page_for_a_browser()) is not None:
             return page

@@ -31,7 +31,7 @@ class Received:
 class Receiver:
     """Listens between enter and exit. `answer` decides the status of a request; a negative one hangs up instead."""
 
-    def __init__(self, answer: Callable[[Received], int] = lambda received: 202) -> None:
+    def __init__(self, answer: Callable[[Received], int] = lambda received: 202, port: int = 0) -> None:
         self.answer = answer
         self.received: list[Received] = []
         outer = self
@@ -55,7 +55,7 @@ class Receiver:
             def log_message(self, format: str, *args: object) -> None:
                 """Silence."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}/webhooks"
 

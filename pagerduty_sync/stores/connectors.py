@@ -93,12 +93,8 @@ class Connectors:
         """A bi-directional connector and the account behind it; raises NotFoundError when there is none such."""
         with self._database.transaction() as conn:
             connector = self.by_id(connector_id, conn)
-            row = (
-                connector
-                and conn.execute(
-                    "SELECT * FROM integrations WHERE id = %(id)s", {"id": connector.integration_id}
-                ).fetchone()
-            )
+            wanted = connector.integration_id if connector else None
+            row = conn.execute("SELECT * FROM integrations WHERE id = %(id)s", {"id": wanted}).fetchone()
         if connector is None or row is None:
             raise NotFoundError(f"There is no bi-directional connector {ascii(connector_id[:64])[1:-1]}.")
         return connector, integration_of(row)
@@ -126,7 +122,8 @@ class Connectors:
             row = conn.execute(
                 """
                 UPDATE connectors
-                SET directions = coalesce(%(directions)s, directions), priority_map = coalesce(%(priority_map)s, priority_map)
+                SET directions = coalesce(%(directions)s, directions),
+                    priority_map = coalesce(%(priority_map)s, priority_map)
                 WHERE id::text = %(id)s
                 RETURNING *
                 """,

@@ -33,7 +33,7 @@ class Account:
 
 
 class Integrations:
-    """The integrations table; there is at most one row. An id that is none of ours is found by nobody, never an error."""
+    """The integrations table; there is at most one row. An id of another form is one nobody has."""
 
     def __init__(self, database: Database, box: SecretBox) -> None:
         self._database = database
@@ -94,8 +94,8 @@ class Integrations:
         with self._database.joined(connection) as conn:
             row = conn.execute(
                 """
-                INSERT INTO integrations (name, base_url, api_key_encrypted, api_key_last4, key_kind, user_email, user_id,
-                                          is_two_way, consented_at, status, priorities)
+                INSERT INTO integrations (name, base_url, api_key_encrypted, api_key_last4, key_kind, user_email,
+                                          user_id, is_two_way, consented_at, status, priorities)
                 VALUES (%(name)s, %(base_url)s, %(api_key)s, %(last4)s, %(key_kind)s, %(user_email)s, %(user_id)s,
                         %(is_two_way)s, now(), 'connecting', %(priorities)s)
                 ON CONFLICT (is_only) DO NOTHING
@@ -115,7 +115,8 @@ class Integrations:
             row = conn.execute(
                 """
                 UPDATE integrations
-                SET name = %(name)s, base_url = %(base_url)s, api_key_encrypted = %(api_key)s, api_key_last4 = %(last4)s,
+                SET name = %(name)s, base_url = %(base_url)s,
+                    api_key_encrypted = %(api_key)s, api_key_last4 = %(last4)s,
                     key_kind = %(key_kind)s, user_email = %(user_email)s, user_id = %(user_id)s,
                     priorities = %(priorities)s, is_two_way = %(is_two_way)s, consented_at = now(),
                     status = 'connecting', status_reason = '', status_at = now()

@@ -253,7 +253,10 @@ class Links:
             return conn.execute(
                 """
                 UPDATE links
-                SET pictures = jsonb_set(pictures, '{is_doubtful}', 'true'), due_at = coalesce(due_at, now()),
+                SET pictures = pictures || jsonb_build_object(
+                        'is_doubtful', true,
+                        'causes', (pictures -> 'causes') || '{"read": "reconcile"}'),
+                    due_at = coalesce(due_at, now()),
                     due_class = least(due_class, %(call_class)s::smallint)
                 WHERE id = ANY(%(ids)s::uuid[]) AND state = 'linked' AND lease_token IS NULL
                 """,

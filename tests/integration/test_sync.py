@@ -23,13 +23,6 @@ def harness(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Harne
         yield made
 
 
-def hurry(harness: Harness) -> None:
-    """Let everything that waits be due now, as if the time had passed."""
-    with harness.application.database.transaction() as conn:
-        conn.execute("UPDATE links SET due_at = now(), lease_until = NULL, lease_token = NULL WHERE due_at IS NOT NULL")
-    harness.application.redis.flushall()
-
-
 # ------------------------------------------------------------------ opening
 
 
@@ -50,7 +43,7 @@ def test_opening_twice_finds_the_first_after_a_lost_reply(harness: Harness) -> N
     harness.faults(lose_reply={"next": 1, "match": {"method": "POST", "path": "/incidents"}})
     case = harness.open_case()
     assert harness.reasons(case.id, "open_incident") == ["no_reply"]
-    hurry(harness)
+    harness.hurry()
     harness.run()
     assert len(harness.incidents_opened()) == 1
     assert harness.reasons(case.id, "find_incident") == ["adopted"]
@@ -100,6 +93,7 @@ def test_an_acknowledged_case_opens_and_then_acknowledges(harness: Harness) -> N
 
 def test_an_acknowledge_in_pagerduty_acknowledges_the_case_and_names_the_person(harness: Harness) -> None:
     case = harness.open_case()
+    harness.next_second()
     harness.set_incident(case.id, status="acknowledged")
     harness.run()
     assert harness.case(case.id).status is CaseStatus.ACKNOWLEDGED
@@ -187,6 +181,7 @@ def test_a_merge_resolves_no_case_and_the_link_follows(harness: Harness) -> None
             }
         },
     )["incident"]["id"]
+    harness.next_second()
     harness.responder(
         "PUT", f"/incidents/{target}/merge", {"source_incidents": [{"id": source, "type": "incident_reference"}]}
     )
@@ -217,6 +212,7 @@ def test_a_re_open_is_told_and_changes_nothing(harness: Harness) -> None:
     case = harness.open_case()
     harness.set_incident(case.id, status="resolved")
     harness.run()
+    harness.next_second()
     harness.set_incident(case.id, status="triggered")
     harness.run()
     assert harness.case(case.id).status is CaseStatus.RESOLVED
@@ -298,7 +294,7 @@ def test_a_note_whose_reply_is_lost_stands_once(harness: Harness) -> None:
     harness.faults(lose_reply={"next": 1, "match": {"method": "POST", "path": "/notes"}}, webhook_drop={"probability": 1.0})
     harness.application.cases.add_comment(case.id, JANE, "once only")
     harness.run()
-    hurry(harness)
+    harness.hurry()
     harness.run()
     assert sum("once only" in note for note in harness.notes(case.id)) == 1
     assert harness.reasons(case.id, "post_note") == ["no_reply"]
@@ -313,6 +309,7 @@ def test_closing_an_open_incidents_case_leaves_it_one_final_note(harness: Harnes
     (note,) = harness.notes(case.id)
     assert "was closed by Jane Doe" in note
     before = len(harness.comments(case.id))
+    harness.next_second()
     harness.set_incident(case.id, status="acknowledged")
     harness.set_incident(case.id, priority={"id": seeds.PRIORITY_IDS["P1"], "type": "priority_reference"})
     harness.add_note(case.id, "after the end")
@@ -365,7 +362,7 @@ def test_a_failure_that_passes_is_tried_again(harness: Harness, fault: dict[str,
     harness.application.cases.resolve(case.id, JANE)
     harness.run()
     assert harness.reasons(case.id, "resolve_incident")[0] == reason
-    hurry(harness)
+    harness.hurry()
     harness.run()
     assert harness.incident(case.id)["status"] == "resolved"
     assert harness.link(case.id).attempts == 0
@@ -379,12 +376,12 @@ def test_a_revoked_key_disconnects_and_keeps_the_queue(harness: Harness) -> None
     integration = harness.application.integrations.by_id(harness.integration_id)
     assert integration is not None and integration.status is IntegrationStatus.DISCONNECTED
     sent = len(harness.sim("GET", "/_sim/requests")["requests"])
-    hurry(harness)
+    harness.hurry()
     harness.run(until_quiet=False)
     assert len(harness.sim("GET", "/_sim/requests")["requests"]) == sent
     harness.faults(revoked_keys=[])
     harness.application.integrations.set_status(harness.integration_id, IntegrationStatus.CONNECTED)
-    hurry(harness)
+    harness.hurry()
     harness.run()
     assert harness.incident(case.id)["status"] == "resolved"
 

@@ -1,6 +1,7 @@
 """Every shape PagerDuty's errors have been seen in becomes the right error with PagerDuty's words."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,7 @@ from pagerduty_sync.errors import (
 from pagerduty_sync.pagerduty.replies import (
     RateLimitHeaders,
     Reply,
+    date_of,
     error_of,
     rate_limit_of,
     retry_after_of,
@@ -160,6 +162,20 @@ def test_a_rate_limit_says_how_long(headers, seconds):
 )
 def test_the_rate_limit_headers_are_read_whole_or_not_at_all(headers, expected):
     assert rate_limit_of(headers) == (RateLimitHeaders(*expected) if expected else None)
+
+
+@pytest.mark.parametrize(
+    ("header", "date"),
+    [
+        ("Wed, 01 Apr 2026 02:15:30 GMT", datetime(2026, 4, 1, 2, 15, 30, tzinfo=UTC)),
+        ("Wed, 01 Apr 99999999999999999999 02:15:30 GMT", None),
+        ("Wed, 01 Apr 2026 02:15:30 +99999999999999999999", None),
+        ("now", None),
+        ("", None),
+    ],
+)
+def test_an_odd_date_is_no_date(header, date):
+    assert date_of({"Date": header}) == date
 
 
 @given(
