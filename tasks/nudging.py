@@ -1,4 +1,4 @@
-"""Sending a nudge: a task name and a few row ids. A nudge that is lost costs seconds, never an event: the sweep finds it."""
+"""Sending a nudge: a task name and a few row ids. One that is lost costs seconds, never an event: the sweep finds it."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ LONGEST_COUNTDOWN_SECONDS = 30.0
 """Far below the broker's visibility time-out; whatever is due later waits in PostgreSQL."""
 
 
-def nudge(task: Task, *args: Any, countdown: float | None = None) -> None:
+def nudge(task: Task[..., None], *args: Any, countdown: float | None = None) -> None:
     """Publish; a broker that is away is logged and left to the sweep."""
     try:
-        task.apply_async(args, countdown=countdown)
+        task.apply_async(args, countdown=countdown or 0.0)
     except (OperationalError, OSError) as exc:
         log.warning("nudge_not_sent", task=task.name, error=type(exc).__name__)
 
 
-def come_back(task: Task, key: str, wait_seconds: float) -> None:
+def come_back(task: Task[..., None], key: str, wait_seconds: float) -> None:
     """Publish one nudge by countdown; of many that are asked for under one key, one is enough."""
     wait = min(wait_seconds + random.uniform(0.05, 0.3), LONGEST_COUNTDOWN_SECONDS)  # noqa: S311 - spreads, hides nothing
     try:

@@ -69,6 +69,6 @@ def ship_deliveries() -> None:
             this.upkeep.prune()
 
 
-def _in_batches(task: Task, ids: list[int] | list[str]) -> None:
+def _in_batches(task: Task[..., None], ids: list[int] | list[str]) -> None:
     for start in range(0, len(ids), IDS_AT_ONCE):
         nudge(task, ids[start : start + IDS_AT_ONCE])

@@ -5,6 +5,7 @@ Importing this module has no effect; `create_app` reads the environment only whe
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import hmac
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from flask import Flask, Response, request
 from flask_smorest import Api
 
 from pagerduty_sync.settings import Settings
+from tasks import logs
 from web import api_docs, case_pages, errors, group_commit, health, webhooks
 from web.api import cases, coralogix_cases, deliveries
 from web.bodies import require_json
@@ -38,14 +40,14 @@ CONTENT_POLICY = "default-src 'none'; style-src 'self'; form-action 'self'; fram
 def create_app(application: Application | None = None) -> Flask:
     """The app around a wired application, or around the one the environment describes."""
     if application is None:
-        from pagerduty_sync.bootstrap import build
-
-        application = build(Settings.from_environment())
+        application = _application_of_this_process()
     app = Flask(__name__)
     app.config.update(_configuration(application.settings))
     app.extensions[EXTENSION] = application
     group_commit.init_app(app, application)
-    api = Api(app)
+    api = Api()
+    api.ERROR_SCHEMA = errors.ProblemView
+    api.init_app(app)
     api.spec.components.security_scheme("token", {"type": "http", "scheme": "bearer"})
     for blueprint in API_BLUEPRINTS:
         api.register_blueprint(blueprint)
@@ -55,6 +57,16 @@ def create_app(application: Application | None = None) -> Flask:
     app.after_request(_harden)
     errors.register(app)
     return app
+
+
+def _application_of_this_process() -> Application:
+    from pagerduty_sync.bootstrap import build
+
+    application = build(Settings.from_environment())
+    logs.configure(application.settings.log_level)
+    # Runs after the committer's own, which is registered later and drains first.
+    atexit.register(application.close)
+    return application
 
 
 def _configuration(settings: Settings) -> dict[str, object]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 from flask import Flask, Response, jsonify, make_response, render_template, request
+from marshmallow import Schema, fields
 from werkzeug.exceptions import HTTPException
 
 from pagerduty_sync.coralogix.requests import first_complaint
@@ -57,6 +58,17 @@ CURES = {
 }
 PAGES = ("/cases/", "/sign-in", "/sign-out")
 LONGEST_MESSAGE = 4_096
+
+
+class ProblemView(Schema):
+    """The shape of an error outside /mgmt."""
+
+    title = fields.String()
+    status = fields.Integer()
+    detail = fields.String()
+    field = fields.String(metadata={"description": "The part of the request to change."})
+    errors = fields.Raw(metadata={"description": "Everything that is wrong, by field."})
+    cure = fields.String(metadata={"description": "What to do about it."})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from pagerduty_sync.stores.routing import Routing
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What the rules say of one Case: who matched, and where its incident goes; `problems` of rules that cannot be read."""
+    """What the rules say of one Case: who matched, where its incident goes, and which rules could not be read."""
 
     rules: Sequence[RoutingRule]
     destination: Destination | None
@@ -52,7 +52,7 @@ class Router:
         self._case_url = case_url
 
     def route(self, case_id: str) -> str | None:
-        """The link of a Case that has changed: its own, or a new one. None when the Case goes nowhere, with its reason."""
+        """The link of a Case that has changed: its own, or a new one. None, and a logged reason, when it goes nowhere."""
         link = self._links.of_case(case_id)
         if link is not None:
             return link.id
@@ -112,8 +112,9 @@ class Router:
                     chosen = (destination, connector)
                 elif connector.id != chosen[1].id:
                     passed_over.append(f"{rule.name} → {connector.name}")
-        destination, connector = chosen if chosen else (None, None)
-        return Match(rules, destination, connector, problems, passed_over)
+        if chosen is None:
+            return Match(rules, None, None, problems)
+        return Match(rules, *chosen, problems, passed_over)
 
     def _pass(self, case: Case, changes: Sequence[CaseEvent], reason: Reason, detail: str = "") -> str | None:
         """The Case goes nowhere; each of its changes says why. Always None: there is no link."""

@@ -139,7 +139,9 @@ def _make_environment() -> _Environment:
     environment.globals.clear()
     environment.filters.clear()
     environment.filters.update({name: _timed(call) for name, call in template_filters.FILTERS.items()})
-    environment.filters.update({"_items": _items, "_pairs": _pairs, "_verdict": _verdict})
+    environment.filters.update(
+        {"_items": _items, "_pairs": _pairs, "_verdict": _verdict, "_shown": template_filters.shown}
+    )
     environment.tests.clear()
     environment.tests.update(template_filters.TESTS)
     return environment
@@ -161,8 +163,7 @@ def compiled_condition(source: str) -> Template:
     output = tree.body[0] if len(tree.body) == 1 else None
     if not isinstance(output, nodes.Output) or len(output.nodes) != 1:
         raise TemplateError("a condition is one expression, without {{ }} or {% %}", 1)
-    verdict = nodes.Filter(output.nodes[0], "_verdict", [], [], None, None, lineno=1)
-    output.nodes = [verdict]
+    output.nodes = [_filtered(output.nodes[0], "_verdict")]
     return _compiled(tree)
 
 
@@ -210,7 +211,7 @@ def _compiled(tree: nodes.Template) -> Template:
 
 
 def _check(tree: nodes.Template) -> None:
-    """Refuse what is not on the list, and make every loop count its turns."""
+    """Refuse what is not on the list, make every loop count its turns, and let a text be joined as it would show."""
     waiting: list[tuple[nodes.Node, int]] = [(child, 1) for child in tree.iter_child_nodes()]
     while waiting:
         node, depth = waiting.pop()
@@ -222,7 +223,13 @@ def _check(tree: nodes.Template) -> None:
         waiting += [(child, depth + 1) for child in node.iter_child_nodes()]
         if isinstance(node, nodes.For):
             over = "_pairs" if isinstance(node.target, nodes.Tuple) else "_items"
-            node.iter = nodes.Filter(node.iter, over, [], [], None, None, lineno=node.lineno)
+            node.iter = _filtered(node.iter, over)
+        elif isinstance(node, nodes.Concat):
+            node.nodes = [_filtered(operand, "_shown") for operand in node.nodes]
+
+
+def _filtered(node: nodes.Expr, name: str) -> nodes.Filter:
+    return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
 
 
 def _check_words(node: nodes.Node) -> None:

@@ -4,7 +4,7 @@ import re
 
 from .clock import rest_time
 from .model import Agent, Alert, Incident, Json, LogEntry, Note, Policy, Priority, Service, Subscription, User
-from .seeds import SUBDOMAIN
+from .seeds import SUBDOMAIN, opaque_id
 from .state import Account
 
 # A reserved name, so that no click on a user or service leaves this machine for somebody's real account.
@@ -98,7 +98,7 @@ class Shapes:
             {
                 "id": f"{policy.id}{level}",
                 "escalation_delay_in_minutes": 30,
-                "targets": [self.user_reference(user_id) for user_id in users],
+                "targets": [self.user_reference(user_id) for user_id in users] or [self._empty_schedule()],
             }
             for level, users in enumerate(policy.levels, start=1)
         ]
@@ -114,6 +114,11 @@ class Shapes:
             "on_call_handoff_notifications": "if_has_services",
         }
 
+    def _empty_schedule(self) -> Json:
+        """A level always has a target; that nobody is on call means that its schedule has a gap."""
+        id_ = opaque_id("schedule", "Empty")
+        return self._reference("schedule_reference", "schedules", id_, "Empty", f"{ACCOUNT_WEB}/schedules/{id_}")
+
     def service(self, service: Service) -> Json:
         return self.service_reference(service.id) | {
             "type": "service",
@@ -128,7 +133,6 @@ class Shapes:
             "escalation_policy": self.policy_reference(service.policy_id),
             "teams": [self.team_reference(id_) for id_ in service.team_ids],
             "incident_urgency_rule": {"type": "constant", "urgency": "high"},
-            "support_hours": None,
             "scheduled_actions": [],
         }
 

@@ -25,6 +25,8 @@ def ours() -> Flask:
     """The real endpoint."""
     settings = Settings.from_environment()
     database = Database(settings.require_database_url())
+    # Registered before the committer's own, so that it runs after it.
+    atexit.register(database.close)
     app = Flask("ours")
     app.extensions["pagerduty_sync"] = application = SimpleNamespace(
         inbox=Inbox(database),
@@ -44,6 +46,7 @@ def plain() -> Flask:
     subscriptions = Subscriptions(database, SecretBox(settings.require_encryption_keys()))
     [(integration_id, signers)] = subscriptions.signers().items()
     secrets = list(signers.secrets.values())
+    database.close()
     pool = ConnectionPool(settings.require_database_url(), kwargs={"autocommit": True}, max_size=32, open=True)
     atexit.register(pool.close)
     celery = Celery("plain")

@@ -13,6 +13,7 @@ import pytest
 import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from openapi_spec_validator import validate
 from werkzeug.routing import Map
 
 from pagerduty_sync.domain.cases import SYSTEM, Actor, CasePriority
@@ -619,6 +620,8 @@ def test_deliveries_are_found_and_counted(client, parts):
 def test_the_api_describes_itself_without_help_from_outside(client):
     spec = client.get("/api/v1/openapi.json").json
     assert {"/api/v1/cases", "/api/v1/cases/{case_id}", "/api/v1/deliveries"} <= set(spec["paths"])
+    validate(spec)
+    assert set(spec["components"]["schemas"]["ProblemView"]["properties"]) >= {"title", "status", "detail", "cure"}
     page = client.get("/api/v1/docs")
     assert page.status_code == 200
     assert "POST /api/v1/cases" in page.text

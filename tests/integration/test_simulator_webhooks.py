@@ -241,6 +241,9 @@ def test_a_move_takes_the_incident_out_of_a_service_scope(
     assert receiver.event_types == ["incident.triggered", *["incident.service_updated"] * old_hears]
 
 
+TWICE = [{"name": "A", "value": "1"}, {"name": "a", "value": "2"}]
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -252,9 +255,9 @@ def test_a_move_takes_the_incident_out_of_a_service_scope(
         pytest.param({"filter": {"type": "user_reference", "id": seeds.ADA_ID}}, id="a user"),
         pytest.param({"method": {"url": "ftp://x"}}, id="another scheme"),
         pytest.param({"method": {"type": "email"}}, id="another method"),
-        pytest.param({"method": {"custom_headers": [{"name": "A", "value": "1"}, {"name": "a", "value": "2"}]}}, id="a header twice"),
+        pytest.param({"method": {"custom_headers": TWICE}}, id="a header twice"),
     ],
-)  # fmt: skip
+)
 def test_a_subscription_is_refused_for(world: World, receiver: Receiver, fields: Json) -> None:
     with pytest.raises(AssertionError, match=r'"code":2001'):
         world.subscribe(receiver, **fields)
