@@ -1,6 +1,8 @@
-import sys, os
-from pathlib import Path
+import os
+import sys
+
 from pagerduty_sync.settings import Settings
+
 if sys.argv[1]=="migrate":
     from pagerduty_sync.stores.database import migrate
     print(migrate(os.environ["PAGERDUTY_SYNC_DATABASE_URL"]))

@@ -1,4 +1,4 @@
-"""Sending a nudge: a task name and a few row ids. One that is lost costs seconds, never an event: the sweep finds it."""
+"""Sending a nudge: a task name and a few row ids. One that is lost costs seconds and no event: the sweep finds it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """What a worker process holds while it lives: the wired application, and a thread that says the worker is alive.
 
+That thread also sees that the sweep is not left to the clock alone: should beat be gone, a worker asks for it.
+
 The application is built on first use, hence after any fork, and closed when the worker stops.
 """
 
@@ -11,14 +13,16 @@ from typing import Any
 
 import structlog
 from celery.signals import worker_ready, worker_shutdown
+from kombu.exceptions import OperationalError
 
 from pagerduty_sync import bootstrap
-from pagerduty_sync.errors import SyncError
+from pagerduty_sync.errors import StorageError
 from pagerduty_sync.settings import Settings
 
 log = structlog.get_logger(__name__)
 
 HEARTBEAT_SECONDS = 10
+SWEEPS_MISSED = 3
 # A worker answers for the parts whose queue it consumes.
 PARTS = {"inbound": "worker-inbound", "outbound": "worker-outbound"}
 
@@ -43,7 +47,7 @@ def _start_heartbeat(sender: Any, **_: Any) -> None:
     parts = parts_of(sender.app.amqp.queues.consume_from)
     if parts:
         _stopping.clear()
-        threading.Thread(target=_keep_beating, args=(parts,), name="heartbeat", daemon=True).start()
+        threading.Thread(target=_keep_beating, args=(parts, sender.app), name="heartbeat", daemon=True).start()
 
 
 @worker_shutdown.connect
@@ -61,11 +65,14 @@ def parts_of(queues: Any) -> list[str]:
     return [part for queue, part in PARTS.items() if queue in queues]
 
 
-def _keep_beating(parts: list[str]) -> None:
+def _keep_beating(parts: list[str], app: Any) -> None:
     while True:
         try:
-            application().heartbeats.beat(parts)
-        except SyncError as exc:
+            this = application()
+            this.heartbeats.beat(parts)
+            if this.job_runs.seconds_since("sweep") > SWEEPS_MISSED * this.settings.sweep_seconds:
+                app.send_task("pagerduty_sync.sweep", expires=HEARTBEAT_SECONDS)
+        except (StorageError, OperationalError, OSError) as exc:
             log.warning("heartbeat_not_written", parts=parts, error=str(exc))
         if _stopping.wait(HEARTBEAT_SECONDS):
             return

@@ -54,9 +54,8 @@ class Harness:
         deadline = time.monotonic() + QUIET_SECONDS
         while True:
             did = self.step()
-            if not did and (not until_quiet or not self.webhooks_pending()):
-                if not self.step():
-                    return
+            if not did and (not until_quiet or not self.webhooks_pending()) and not self.step():
+                return
             if not did:
                 time.sleep(0.01)
             assert time.monotonic() < deadline, f"no end of work: {did}"
@@ -168,7 +167,7 @@ def serving(app: Any) -> Iterator[str]:
 
 @contextmanager
 def a_harness(database_url: str, redis_url: str, tmp_path: Path, **settings: str) -> Iterator[Harness]:
-    """Everything started and connected: one integration, one connector to the first service, one rule for every Case."""
+    """Everything started and connected: one integration, one connector, one rule for every Case."""
     simulator = create_simulator(knobs={"retry_schedule": [0.05, 0.1, 0.2]})
     with serving(simulator) as simulator_url:
         simulator.extensions["simulator"].shapes.public_base = simulator_url

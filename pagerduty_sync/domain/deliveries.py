@@ -32,7 +32,7 @@ class Reason(StrEnum):
     REPLAYED = "replayed"  # done again on an operator's word
     MERGED = "merged"  # the incident was merged; the link follows or ends
     NOTED = "noted"  # kept for the moment it applies, e.g. a resolution note before the resolve
-    CHECKED = "checked"  # a read that was needed before deciding
+    CHECKED = "checked"  # the incident has to be read, or was read, before deciding
     # nothing to do
     ECHO = "echo"  # our own change coming back
     STALE = "stale"  # older than what is already known
@@ -97,7 +97,7 @@ class Delivery:
         return replace(self, outcome=outcome, reason=reason, detail=detail or self.detail)
 
 
-_DELIVERED = {Reason.APPLIED, Reason.ADOPTED, Reason.HEALED, Reason.REPLAYED, Reason.MERGED}
+_DELIVERED = {Reason.APPLIED, Reason.ADOPTED, Reason.HEALED, Reason.REPLAYED, Reason.MERGED, Reason.CHECKED}
 _DEFERRED = {
     Reason.NOTED,
     Reason.WAITS_FOR_ACTIVATION,

@@ -56,8 +56,8 @@ def look_at_event(
     if observed[name] in (Observed.STALE, Observed.DOUBT) and written(name, value) in link.written:
         return Looked(link, ledger, name, Reason.ECHO)
     is_news = observed[name] is not Observed.SAME and (before is None or before.value != value)
-    if is_news and case.status is CaseStatus.CLOSED:
-        # After the Case closed, what happens in PagerDuty is told on its timeline and changes nothing else.
+    if is_news and case.status is CaseStatus.CLOSED and not event.incident.merged_into:
+        # What happens in PagerDuty now is told on the timeline and changes nothing else; of a merge the plan tells.
         ledger = _tell(ledger, policy, entry_id, f"event:{event.id}", event.agent or PAGERDUTY, _sentence(event))
     if observed[name] is Observed.DOUBT and (event.event_type in STATUS_EVENTS or name is Field.PRIORITY):
         return Looked(replace(link, is_doubtful=True), ledger, name, Reason.CHECKED)
@@ -198,7 +198,5 @@ def _sentence(event: IncidentEvent) -> str:
     number = f"#{incident.number}" if incident.number else incident.id
     if event.event_type == PRIORITY_EVENT:
         return f"The priority of PagerDuty incident {number} was changed by {who} after this Case was closed."
-    if incident.merged_into:
-        return f"PagerDuty incident {number} was merged by {who} after this Case was closed."
     done = STATUS_EVENTS.get(event.event_type, f"seen {incident.status.value}")
     return f"PagerDuty incident {number} was {done} by {who} after this Case was closed."

@@ -93,9 +93,7 @@ def _join(parts: Mapping[Field, _Part]) -> Plan:
         settled={name: part.settled for name, part in parts.items() if part.settled is not None},
         tells=tuple(tell for part in parts.values() for tell in part.tells),
         # A resolved Case takes no priority: what came with the resolve is written before it.
-        case_actions=tuple(
-            action for name in _CASE_ORDER if name in parts for action in parts[name].case_actions
-        ),
+        case_actions=tuple(action for name in _CASE_ORDER if name in parts for action in parts[name].case_actions),
         incident_actions=tuple(sorted(incident_actions, key=_order)),
         reasons={name: part.reason for name, part in parts.items()},
     )

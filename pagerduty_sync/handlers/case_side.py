@@ -1,4 +1,4 @@
-"""Carrying out a plan as far as the Case: settle, tell, write, and plan again until only calls to PagerDuty are left."""
+"""Carrying out a plan as far as the Case: settle, tell, write, plan again, until only calls to PagerDuty are left."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ class Inbound:
     def _finish(
         self, row: InboxRow, event: IncidentEvent | None, reason: Reason, *, detail: str = "", link: Link | None = None
     ) -> str | None:
-        """Nothing will be written because of this row; its reason is logged with it. Always None: no link to look at."""
+        """Nothing will be written because of this row; its reason is logged. Always None: no link wants a look."""
         event_id = event.id if event else None
         with self._database.transaction() as conn:
             if reason in (Reason.UNKNOWN_EVENT, Reason.UNREADABLE):

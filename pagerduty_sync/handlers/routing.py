@@ -52,7 +52,7 @@ class Router:
         self._case_url = case_url
 
     def route(self, case_id: str) -> str | None:
-        """The link of a Case that has changed: its own, or a new one. None, and a logged reason, when it goes nowhere."""
+        """The link of a Case that has changed, its own or a new one; None, its reason logged, when it goes nowhere."""
         link = self._links.of_case(case_id)
         if link is not None:
             return link.id

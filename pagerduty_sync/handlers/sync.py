@@ -49,8 +49,8 @@ LINKS_PER_CALL = 50
 ACTIONS_PER_VISIT = 40
 OWN_FAILURE_SECONDS = 5.0
 
-READ = "read"
-"""Under this name a link remembers what asked for the last read."""
+READ, RECONCILE = "read", "reconcile"
+"""Under the first name a link remembers what asked for a read of its incident; the second is one such cause."""
 
 FIELD_OF_CHANGE = {
     "created": Field.STATUS,
@@ -134,7 +134,7 @@ class Sync:
         comments = self._list_comments(visit.case.id)
         visit.ledger = look_at_comments(visit.link, visit.ledger, comments, visit.policy, self._visits.new_ids())
         settled = self._case_side.settle(visit)
-        self._log_healed(visit, settled)
+        self._log_writes(visit, settled)
         for change in self._case_events.waiting(visit.case.id):
             self._take_in_change(visit, change, settled)
         return settled
@@ -158,6 +158,8 @@ class Sync:
             visit.link = replace(visit.link, causes={**visit.link.causes, READ: f"inbox:{row.id}"})
         detail = ", ".join(sorted(settled.wrote.values()))
         outcome = Outcome.DELIVERED if settled.wrote and reason is not Reason.ECHO else outcome_of(reason)
+        if reason is Reason.CHECKED:
+            outcome = Outcome.DEFERRED
         visit.events_done.append((row.id, reason))
         visit.log(
             Direction.INBOUND,
@@ -193,12 +195,16 @@ class Sync:
             reason = Reason.ECHO
         visit.log(Direction.OUTBOUND, change.kind, reason, cause=cause)
 
-    def _log_healed(self, visit: Visit, settled: Settled) -> None:
-        """Writes on the Case after a read: asked for by a webhook that needed one, else healed what none had told."""
+    def _log_writes(self, visit: Visit, settled: Settled) -> None:
+        """Writes on the Case that follow a read or an opening; what only reconcile's read told counts as healed."""
         cause = visit.link.causes.get(READ, "")
-        reason = Reason.APPLIED if cause.startswith("inbox:") else Reason.HEALED
+        reason = Reason.HEALED if cause == RECONCILE else Reason.APPLIED
         for operation in settled.wrote.values():
             visit.log(Direction.INBOUND, operation, reason, cause=cause)
+        if not visit.link.is_doubtful:
+            visit.link = replace(
+                visit.link, causes={name: what for name, what in visit.link.causes.items() if name != READ}
+            )
 
     # ------------------------------------------------------------ calling
 
@@ -245,7 +251,7 @@ class Sync:
                     self._links.release(claim, failed)
                     return None
                 settled = self._case_side.settle(visit)
-                self._log_healed(visit, settled)
+                self._log_writes(visit, settled)
                 self._record(visit)
             self._record(visit)
             self._links.release(claim, _due(settled.plan, 0.0))

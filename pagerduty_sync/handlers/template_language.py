@@ -228,7 +228,7 @@ def _check(tree: nodes.Template) -> None:
             node.nodes = [_filtered(operand, "_shown") for operand in node.nodes]
 
 
-def _filtered(node: nodes.Expr, name: str) -> nodes.Filter:
+def _filtered(node: Any, name: str) -> nodes.Filter:
     return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
 
 

@@ -51,9 +51,7 @@ class Sweep:
             self._links.integrations_with_due_calls(),
         )
         if found.inbox_ids or found.case_ids or found.link_ids:
-            log.info(
-                "swept", webhooks=len(found.inbox_ids), cases=len(found.case_ids), links=len(found.link_ids)
-            )
+            log.info("swept", webhooks=len(found.inbox_ids), cases=len(found.case_ids), links=len(found.link_ids))
         return found
 
 

@@ -87,7 +87,7 @@ def check_change(account: Account, knobs: Knobs, incident: Incident, fields: Jso
     if fields.get("assignments") and fields.get("escalation_policy"):
         raise invalid("Assignments and escalation policy are mutually exclusive.")
     policy, service, level = fields.get("escalation_policy"), fields.get("service"), fields.get("escalation_level")
-    change = Change(
+    return Change(
         status=_status(knobs, incident, fields.get("status"), actor),
         resolution=_text_or_none("resolution", fields.get("resolution")),
         title=_title(knobs, fields["title"]) if "title" in fields else None,
@@ -100,9 +100,6 @@ def check_change(account: Account, knobs: Knobs, incident: Incident, fields: Jso
         incident_type=_incident_type(fields.get("incident_type")),
         conference_bridge=_bridge(fields["conference_bridge"]) if "conference_bridge" in fields else UNSET,
     )
-    if change.resolution and change.status != "resolved":
-        raise invalid("Resolution may only be given when the status is set to resolved.")
-    return change
 
 
 def _status(knobs: Knobs, incident: Incident, status: object, actor: Actor) -> str | None:

@@ -51,12 +51,17 @@ def blueprint(simulator: Simulator) -> Blueprint:
 
     @control.post("/_sim/deliver")
     def deliver() -> Any:
-        """Sign the raw body as it is and send it to the active subscriptions, or to the one named."""
+        """Sign the raw body as it is and send it to the active subscriptions, or to the one named.
+
+        With `bad_signature` or `unsigned` it is an impostor's, whose dropped posts count against nobody.
+        """
         named = request.args.get("subscription")
         targets = [s for s in simulator.subscriptions.all() if (s.id == named if named else s.active)]
         if named and not targets:
             return {"error": "subscription: no such subscription"}, 404
-        signing = "none" if request.args.get("unsigned") else "bad" if request.args.get("bad_signature") else "good"
+        signing = "unsigned" if request.args.get("unsigned") else "good"
+        if request.args.get("bad_signature"):
+            signing = "forged"
         body, webhook_id = to_text(request.get_data()), request.args.get("webhook_id")
         sent = [
             {"subscription_id": s.id, "webhook_id": simulator.dispatcher.deliver_raw(s, body, signing, webhook_id)}

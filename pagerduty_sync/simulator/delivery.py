@@ -213,7 +213,7 @@ class Dispatcher:
         self._note(webhook, subscription, outcome, status, error, seconds)
         if outcome == "delivered":
             subscription.strikes = 0
-        elif outcome == "dropped" and self._subscriptions.strike(subscription):
+        elif outcome == "dropped" and webhook.signing in ("good", "bad") and self._subscriptions.strike(subscription):
             log.info("subscription=%s temporarily_disabled", subscription.id)
             self.discard(subscription.id)
         return outcome
@@ -249,7 +249,7 @@ class Dispatcher:
             "X-Webhook-Id": webhook.id,
             "X-Webhook-Subscription": subscription.id,
         }
-        if webhook.signing == "bad":
+        if webhook.signing in ("bad", "forged"):
             headers["X-PagerDuty-Signature"] = sign("not the secret", body)
         elif webhook.signing == "good":
             values = [sign(subscription.secret, body)]

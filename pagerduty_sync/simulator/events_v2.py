@@ -43,9 +43,8 @@ def blueprint(simulator: Simulator) -> Blueprint:
         service = simulator.account.services_by_routing_key.get(str(event.get("routing_key")))
         if service is None:
             raise InvalidEventError("'routing_key' is invalid")
-        allowance = simulator.limits.take(
-            service.routing_key, {"events": simulator.faults.knobs.events_limit_per_minute}
-        )
+        limit = simulator.faults.knobs.events_limit_per_minute
+        allowance = simulator.limits.take({f"events {service.routing_key}": limit})
         if not allowance.allowed:
             text = "Requests for this service are arriving too quickly. Please retry later."
             return {"status": "throttle exceeded", "message": text}, 429

@@ -95,12 +95,12 @@ def _admit(simulator: Simulator) -> None:
     """Key, then limits, then the right to write: the limit headers are on every reply that got past the key."""
     knobs = simulator.faults.knobs
     g.key = authenticate(simulator.account, knobs)
-    limits = {"rest": knobs.rest_limit_per_minute}
+    limits = {f"key {g.key.secret}": knobs.rest_limit_per_minute}
     if request.path == "/incidents" and request.method == "POST":
-        limits["create"] = knobs.create_limit_per_minute
+        limits["POST /incidents"] = knobs.create_limit_per_minute
     elif request.path == "/incidents" and request.method == "PUT":
-        limits["bulk"] = knobs.bulk_limit_per_minute
-    g.allowance = simulator.limits.take(g.key.secret, limits)
+        limits["PUT /incidents"] = knobs.bulk_limit_per_minute
+    g.allowance = simulator.limits.take(limits)
     if not g.allowance.allowed:
         raise rate_limited()
     if rule := simulator.faults.strikes("rate_limit", **_facts()):

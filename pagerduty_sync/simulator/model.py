@@ -201,4 +201,4 @@ class Webhook:
     created_at: float
     not_before: float
     attempts: int = 0
-    signing: str = "good"
+    signing: str = "good"  # "bad" by fault; "forged" or "unsigned" when somebody else pretends to be PagerDuty

@@ -204,7 +204,7 @@ def _register_custom_fields(
         who = actor(False)
         values: Json = {}
         for item in items if isinstance(items, list) else []:
-            name = item.get("name") if isinstance(item, dict) else None
+            name = (item.get("name") or item.get("id")) if isinstance(item, dict) else None
             if not isinstance(name, str) or not name or isinstance(item.get("value"), dict):
                 raise invalid("Custom field needs a name and a plain value.")
             values[name] = item.get("value")

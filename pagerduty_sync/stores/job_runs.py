@@ -40,3 +40,12 @@ class JobRuns:
                     "UPDATE job_runs SET finished_at = now(), outcome = %(outcome)s WHERE job = %(job)s",
                     {"job": job, "outcome": outcome},
                 )
+
+    def seconds_since(self, job: str) -> float:
+        """How long ago the job last began; infinite when it never did."""
+        with self._database.transaction() as conn:
+            row = conn.execute(
+                "SELECT extract(epoch FROM now() - started_at)::float8 AS seconds FROM job_runs WHERE job = %(job)s",
+                {"job": job},
+            ).fetchone()
+        return row["seconds"] if row else float("inf")

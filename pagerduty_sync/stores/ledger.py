@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
 
 from psycopg.types.json import Jsonb
 
@@ -43,7 +41,7 @@ class LedgerStore:
         )
 
     def record(self, conn: Connection, link_id: str, entries: Sequence[LedgerEntry]) -> None:
-        """Write new and changed entries. The caller holds the link's lease and writes the link in the same transaction."""
+        """Write new and changed entries; the caller holds the link's lease and writes the link in this transaction."""
         for entry in entries:
             conn.execute(
                 """

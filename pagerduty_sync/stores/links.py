@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-
 from psycopg.types.json import Jsonb
 
 from pagerduty_sync.domain.links import SYNCED_FIELDS, Agreement, Link, LinkState, Picture
@@ -271,7 +270,8 @@ class Links:
             rows = conn.execute(
                 """
                 SELECT id FROM links
-                WHERE dirty_at < now() - %(older)s * interval '1 second' AND (lease_until IS NULL OR lease_until < now())
+                WHERE dirty_at < now() - %(older)s * interval '1 second'
+                  AND (lease_until IS NULL OR lease_until < now())
                 UNION
                 SELECT id FROM links WHERE lease_token IS NOT NULL AND lease_until < now()
                 LIMIT %(limit)s

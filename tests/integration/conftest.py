@@ -1,4 +1,4 @@
-"""One database for all tests of a module, for tables of tests that would otherwise spend their time making databases."""
+"""One database for all tests of a module, for tables of tests that would else spend their time making databases."""
 
 import uuid
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Both rides over the real stores, the real web app and the simulator: what people do on one side, seen on the other."""
+"""Both rides over the real stores, the web app and the simulator: what people do on one side, seen on the other."""
 
 from __future__ import annotations
 
@@ -291,7 +291,9 @@ def test_a_comment_becomes_a_note_once(harness: Harness) -> None:
 
 def test_a_note_whose_reply_is_lost_stands_once(harness: Harness) -> None:
     case = harness.open_case()
-    harness.faults(lose_reply={"next": 1, "match": {"method": "POST", "path": "/notes"}}, webhook_drop={"probability": 1.0})
+    harness.faults(
+        lose_reply={"next": 1, "match": {"method": "POST", "path": "/notes"}}, webhook_drop={"probability": 1.0}
+    )
     harness.application.cases.add_comment(case.id, JANE, "once only")
     harness.run()
     harness.hurry()

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pagerduty_sync.domain.cases import CaseStatus
+from pagerduty_sync.domain.cases import CasePriority, CaseStatus
 from pagerduty_sync.domain.connectors import Field
 from pagerduty_sync.domain.incidents import IncidentEvent, IncidentStatus
 from pagerduty_sync.domain.links import Seen
 from pagerduty_sync.domain.mapping import INCIDENT_STATUS
-from pagerduty_sync.domain.merging import observe
+from pagerduty_sync.domain.merging import Observed, observe
 from tests.link_builders import at
 from tests.pure_world import World
 
@@ -63,7 +64,7 @@ def end_of(world: World) -> tuple[object, ...]:
 
 @given(steps=PEOPLE_IN_PAGERDUTY, resolves=st.booleans(), data=st.data())
 @settings(max_examples=150, deadline=None)
-def test_any_order_and_any_repetition_of_webhooks_ends_the_same(steps: list[str], resolves: bool, data: st.DataObject) -> None:
+def test_any_order_and_any_repetition_ends_the_same(steps: list[str], resolves: bool, data: st.DataObject) -> None:
     before = World()
     for step in [*steps, *(["resolve"] if resolves else [])]:
         act_in_pagerduty(before, step)
@@ -85,15 +86,18 @@ def deliver_all(world: World, events: list[IncidentEvent]) -> None:
 @given(
     steps=st.lists(
         st.sampled_from(
-            ["acknowledge", "unacknowledge", "resolve", "reopen", "priority1", "priority5", "clear", "note"]
-            + ["case acknowledge", "case unacknowledge", "case resolve", "case close", "case comment", "case P1", "sync"]
+            [
+                *("acknowledge", "unacknowledge", "resolve", "reopen", "priority1", "priority5", "clear", "note"),
+                *("case acknowledge", "case unacknowledge", "case resolve", "case close", "case comment", "case P1"),
+                "sync",
+            ]
         ),
         max_size=14,
     ),
     data=st.data(),
 )
 @settings(max_examples=300, deadline=None)
-def test_whatever_people_do_and_whatever_gets_lost_both_sides_come_to_rest(steps: list[str], data: st.DataObject) -> None:
+def test_whatever_people_do_and_whatever_is_lost_both_sides_come_to_rest(steps: list[str], data: st.DataObject) -> None:
     """Webhooks are lost, late, repeated and out of order; at the end one read. Then: at rest, in step or settled."""
     world = World()
     delivered = 0
@@ -145,17 +149,11 @@ def act_on_case(world: World, step: str) -> None:
     elif step == "case comment":
         world.comment(f"comment {len(world.comments)}")
     elif status.is_open:
-        from dataclasses import replace
-
-        from pagerduty_sync.domain.cases import CasePriority
-
         world.case = replace(world.case, override_priority=CasePriority.P1, priority_changed_at=world.tick())
 
 
 def heal(world: World) -> None:
     """One reconcile: read the incident and its notes, and let both sides settle."""
-    from dataclasses import replace
-
     world.tick(61_000)
     world.link = replace(world.link, is_doubtful=True, wants_notes=True)
     world.settle()
@@ -199,8 +197,6 @@ def test_webhooks_fold_to_the_same_picture_in_every_order(found: list[tuple[str,
 
 
 def test_a_webhook_of_the_second_of_a_read_is_a_doubt_and_not_a_guess() -> None:
-    from pagerduty_sync.domain.merging import Observed
-
     read = Seen("acknowledged", at(5), at(5), is_read=True)
     assert observe(read, Seen("resolved", at(5.8), at(5.8))).observed is Observed.DOUBT
     assert observe(read, Seen("resolved", at(6.1), at(6.1))).observed is Observed.NEW

@@ -92,9 +92,7 @@ STATUS_FROM_PAGERDUTY = [
         Reason.CASE_CANNOT_REOPEN,
         id="what follows a re-open moves a resolved Case no more",
     ),
-    pytest.param(
-        ("ACTIVE", "triggered"), "triggered", ACTIVE, None, Reason.IN_STEP, id="nothing moved, nothing to do"
-    ),
+    pytest.param(("ACTIVE", "triggered"), "triggered", ACTIVE, None, Reason.IN_STEP, id="nothing moved, nothing to do"),
     pytest.param(
         ("ACTIVE", "triggered"), "acknowledged", ACKNOWLEDGED, None, Reason.IN_STEP, id="both moved to the same"
     ),
@@ -102,7 +100,7 @@ STATUS_FROM_PAGERDUTY = [
         ("ACTIVE", "triggered"), "resolved", ACKNOWLEDGED, RESOLVED, Reason.APPLIED, id="both moved: resolved wins"
     ),
     pytest.param(
-        ("ACKNOWLEDGED", "acknowledged"), "resolved", ACTIVE, RESOLVED, Reason.APPLIED, id="resolved beats un-acknowledge"
+        ("ACKNOWLEDGED", "acknowledged"), "resolved", ACTIVE, RESOLVED, Reason.APPLIED, id="resolved beats unack"
     ),
     pytest.param(
         ("ACTIVE", "triggered"), "acknowledged", CLOSED, None, Reason.CASE_CLOSED, id="a closed Case is not changed"
@@ -137,7 +135,7 @@ STATUS_FROM_CASE = [
         ("ACKNOWLEDGED", "acknowledged"), "acknowledged", RESOLVED, ["resolved"], Reason.APPLIED, id="resolve travels"
     ),
     pytest.param(
-        ("ACTIVE", "triggered"), "acknowledged", RESOLVED, ["resolved"], Reason.APPLIED, id="both moved: the Case got further"
+        ("ACTIVE", "triggered"), "acknowledged", RESOLVED, ["resolved"], Reason.APPLIED, id="the Case got further"
     ),
     pytest.param(
         ("ACKNOWLEDGED", "acknowledged"),
@@ -182,7 +180,8 @@ def test_an_acknowledge_asks_for_a_fresh_read_first() -> None:
 
 
 def test_a_closed_case_leaves_one_final_note_on_an_open_incident() -> None:
-    result = planned(a_link(incident="acknowledged", agreed=("ACKNOWLEDGED", "acknowledged")), a_case(CLOSED), is_fresh=True)
+    link = a_link(("ACKNOWLEDGED", "acknowledged"), "acknowledged")
+    result = planned(link, a_case(CLOSED), is_fresh=True)
     assert [(tell.direction, tell.kind, tell.author) for tell in result.tells] == [("outbound", "final_note", JANE)]
     assert changes_of_incident(result) == []
     assert result.settled[Field.STATUS] == Agreement("CLOSED", "acknowledged")
@@ -369,7 +368,10 @@ def test_a_resolution_note_may_go_to_the_log_entry_instead() -> None:
 
 @pytest.mark.parametrize(
     ("case_changed", "reason"),
-    [pytest.param(0.5, Reason.APPLIED, id="PagerDuty's is later"), pytest.param(9, Reason.OVERRULED, id="the Case's is")],
+    [
+        pytest.param(0.5, Reason.APPLIED, id="PagerDuty's is later"),
+        pytest.param(9, Reason.OVERRULED, id="the Case's is later"),
+    ],
 )
 def test_of_two_resolution_notes_the_later_wins_and_the_other_is_kept(case_changed: float, reason: Reason) -> None:
     link = a_link(("RESOLVED", "resolved"), "resolved", resolution=((None, None), "from PagerDuty"))

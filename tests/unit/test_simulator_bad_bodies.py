@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import pytest
+from flask import Flask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -175,8 +177,17 @@ def test_a_body_over_the_servers_limit_is_refused_in_form() -> None:
     assert (reply.status_code, "error" in reply.get_json()) == (413, True)
 
 
+@cache
+def _app() -> Flask:
+    return create_app(start=False)
+
+
 def _client() -> Any:
-    client = create_app(start=False, knobs={"rest_limit_per_minute": 10_000}).test_client()
+    """A simulator reset to one open incident, and with room for many calls."""
+    simulator = _app().extensions["simulator"]
+    simulator.reset()
+    simulator.faults.change({"rest_limit_per_minute": 10_000, "subscription_limit": 1000})
+    client = _app().test_client()
     service = {"id": seeds.CHECKOUT_SERVICE_ID, "type": "service_reference"}
     incident = json.dumps({"incident": {"type": "incident", "title": "x", "service": service}})
     client.post("/incidents", data=incident, headers=HEADERS | {"Content-Type": "application/json"})

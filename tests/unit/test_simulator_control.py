@@ -14,9 +14,16 @@ HEADERS = {"Authorization": f"Token token={seeds.FULL_KEY}", "From": seeds.BOT_E
 INCIDENT = {"type": "incident", "title": "x", "service": {"id": seeds.CHECKOUT_SERVICE_ID, "type": "service_reference"}}
 
 
-@pytest.fixture
-def app() -> Flask:
+@pytest.fixture(scope="module")
+def shared_app() -> Flask:
+    """Making the application takes longer than most tests; each of them resets it instead."""
     return create_app(start=False)
+
+
+@pytest.fixture
+def app(shared_app: Flask) -> Flask:
+    shared_app.extensions["simulator"].reset()
+    return shared_app
 
 
 @pytest.mark.parametrize(

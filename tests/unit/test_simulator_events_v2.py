@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from flask import Flask
 
 from pagerduty_sync.simulator import seeds
 from pagerduty_sync.simulator.app import create_app
@@ -17,9 +18,9 @@ Json = dict[str, Any]
 class Monitor:
     """A monitoring tool with a routing key."""
 
-    def __init__(self) -> None:
-        app = create_app(start=False)
+    def __init__(self, app: Flask) -> None:
         self.simulator: Simulator = app.extensions["simulator"]
+        self.simulator.reset()
         self.http = app.test_client()
         method = {"type": "http_delivery_method", "url": "http://127.0.0.1:9/"}
         wanted = {"delivery_method": method, "events": sorted(EVENT_TYPES), "filter": {"type": "account_reference"}}
@@ -41,9 +42,15 @@ class Monitor:
         return [json.loads(webhook.body)["event"] for webhook in self.simulator.dispatcher.pending()]
 
 
+@pytest.fixture(scope="module")
+def app() -> Flask:
+    """Making the application takes longer than most tests; each of them resets it instead."""
+    return create_app(start=False)
+
+
 @pytest.fixture
-def monitor() -> Monitor:
-    return Monitor()
+def monitor(app: Flask) -> Monitor:
+    return Monitor(app)
 
 
 def test_a_trigger_opens_an_incident_without_a_key_and_names_the_client(monitor: Monitor) -> None:

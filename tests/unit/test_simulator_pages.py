@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
 from pagerduty_sync.simulator import seeds
@@ -15,9 +16,9 @@ from pagerduty_sync.simulator.subscriptions import EVENT_TYPES
 class Responder:
     """A person with a browser."""
 
-    def __init__(self) -> None:
-        app = create_app(start=False)
+    def __init__(self, app: Flask) -> None:
         self.simulator: Simulator = app.extensions["simulator"]
+        self.simulator.reset()
         self.browser: FlaskClient = app.test_client()
         method = {"type": "http_delivery_method", "url": "http://127.0.0.1:9/"}
         wanted = {"delivery_method": method, "events": sorted(EVENT_TYPES), "filter": {"type": "account_reference"}}
@@ -44,9 +45,15 @@ class Responder:
         return [webhook.event_type.removeprefix("incident.") for webhook in self.simulator.dispatcher.pending()]
 
 
+@pytest.fixture(scope="module")
+def app() -> Flask:
+    """Making the application takes longer than most tests; each of them resets it instead."""
+    return create_app(start=False)
+
+
 @pytest.fixture
-def responder() -> Responder:
-    return Responder()
+def responder(app: Flask) -> Responder:
+    return Responder(app)
 
 
 def test_the_list_shows_open_incidents_or_all(responder: Responder) -> None:

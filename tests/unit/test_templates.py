@@ -229,7 +229,38 @@ def test_output_is_bounded() -> None:
 @given(
     st.lists(
         st.sampled_from(
-            ["{{", "}}", "{%", "%}", "{#", "#}", "case", ".", "|", "default", "(", ")", "for", "in", "if", "else", "endif", "endfor", "'", '"', "[", "]", "0", "-", "~", "==", "is", "not", "and", "loop"]
+            [
+                "{{",
+                "}}",
+                "{%",
+                "%}",
+                "{#",
+                "#}",
+                "case",
+                ".",
+                "|",
+                "default",
+                "(",
+                ")",
+                "for",
+                "in",
+                "if",
+                "else",
+                "endif",
+                "endfor",
+                "'",
+                '"',
+                "[",
+                "]",
+                "0",
+                "-",
+                "~",
+                "==",
+                "is",
+                "not",
+                "and",
+                "loop",
+            ]
             + ["__class__", "self", "*", "**", "%", "set", "=", " ", "\n", "\x00", "ü"]
         ),
         max_size=30,

@@ -15,7 +15,8 @@ class Application:
     """Takes heartbeats down; the second one fails as if the database were away."""
 
     def __init__(self) -> None:
-        self.heartbeats = self
+        self.heartbeats = self.job_runs = self
+        self.settings = SimpleNamespace(sweep_seconds=5)
         self.beats: list[list[str]] = []
         self.enough = threading.Event()
         self.is_closed = False
@@ -26,6 +27,10 @@ class Application:
             raise StorageError("no database")
         if len(self.beats) == 4:
             self.enough.set()
+
+    def seconds_since(self, job: str) -> float:
+        assert job == "sweep"
+        return 4.0 if len(self.beats) < 3 else 60.0
 
     def close(self) -> None:
         self.is_closed = True
@@ -46,8 +51,10 @@ def built(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Application]]:
     process._close()
 
 
-def a_consumer(*queues: str) -> Any:
-    return SimpleNamespace(app=SimpleNamespace(amqp=SimpleNamespace(queues=SimpleNamespace(consume_from=queues))))
+def a_consumer(*queues: str, sent: list[str] | None = None) -> Any:
+    amqp = SimpleNamespace(queues=SimpleNamespace(consume_from=queues))
+    sent = [] if sent is None else sent
+    return SimpleNamespace(app=SimpleNamespace(amqp=amqp, send_task=lambda name, **_: sent.append(name)))
 
 
 def test_a_process_has_one_application_and_its_fork_another(
@@ -72,11 +79,13 @@ def test_the_application_is_closed_with_the_worker_and_not_by_its_fork(
 
 
 def test_a_worker_says_that_it_is_alive_also_after_the_database_was_away(built: list[Application]) -> None:
-    process._start_heartbeat(sender=a_consumer("inbound", "sync"))
+    asked: list[str] = []
+    process._start_heartbeat(sender=a_consumer("inbound", "sync", sent=asked))
     process.application()
     assert built[0].enough.wait(5)
     process._close()
     assert built[0].beats[:4] == [["worker-inbound"]] * 4
+    assert set(asked) == {"pagerduty_sync.sweep"}, "no sweep for a minute, and nobody asked for one"
     thread = next((each for each in threading.enumerate() if each.name == "heartbeat"), None)
     if thread is not None:
         thread.join(5)

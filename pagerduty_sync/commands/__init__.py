@@ -1,0 +1,1 @@
+"""What an operator types: one module per subject. Everything they do goes through handlers and stores."""
