@@ -67,16 +67,16 @@ class Application:
         self.routing = Routing(self.database)
         self.audit = Audit(self.database)
 
-        keeper = SubscriptionKeeper(self.integrations, self.subscriptions, settings.public_url)
+        self.keeper = SubscriptionKeeper(self.integrations, self.subscriptions, settings.public_url)
         self.connection = Connection(
             database=self.database,
             integrations=self.integrations,
             connectors=self.connectors,
-            keeper=keeper,
+            keeper=self.keeper,
             audit=self.audit,
             client_factory=make_client,
         )
-        self.health = Health(integrations=self.integrations, keeper=keeper, client=self.client)
+        self.health = Health(integrations=self.integrations, keeper=self.keeper, client=self.client)
         self.configuration = Configuration(
             database=self.database,
             integrations=self.integrations,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import click
 
-from pagerduty_sync.commands.shell import Commands, Failure, Shell, choices, pass_shell, table
+from pagerduty_sync.commands.shell import Commands, Misuse, Shell, choices, pass_shell, table
 from pagerduty_sync.domain.cases import Actor, Case, CaseCategory, CasePriority, CaseStatus, TimelineEvent
 from pagerduty_sync.stores.case_listing import CaseFilters
 
@@ -79,15 +79,13 @@ def show(shell: Shell, case: str) -> None:
 @click.option("--description", default="")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="May be repeated, also for one key.")
 @pass_shell
-def create(
-    shell: Shell, title: str, priority: str, category: str, description: str, labels: tuple[str, ...]
-) -> None:
+def create(shell: Shell, title: str, priority: str, category: str, description: str, labels: tuple[str, ...]) -> None:
     """Make a Case; if a routing rule matches it, its incident is opened."""
     pairs: dict[str, list[str]] = {}
     for text in labels:
         key, separator, value = text.partition("=")
         if not separator:
-            raise Failure(f"--label {text} is not of the form KEY=VALUE.", exit_code=2)
+            raise Misuse(f"--label {text} is not of the form KEY=VALUE.")
         pairs.setdefault(key, []).append(value)
     made = shell.app.cases.create_case(
         title, CasePriority(priority), CaseCategory(category), actor=ACTOR, description=description, labels=pairs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pagerduty_sync.commands.shell import Commands, Failure, Shell, pass_shell, table
+from pagerduty_sync.commands.shell import Commands, Misuse, Shell, pass_shell, table
 from pagerduty_sync.domain.cases import Case, CasePriority
 from pagerduty_sync.domain.connectors import Connector, ConnectorPath, Field, FieldDirection, Integration, RoutingRule
 from pagerduty_sync.errors import TemplateError
@@ -60,7 +60,7 @@ def _state(connector: Connector, integration: Integration | None) -> str:
     "priorities",
     multiple=True,
     metavar="P1=NAME",
-    help="Pair a Case priority with one of the account's, by name or id; may be repeated. Default: by name, else by order.",
+    help="Pair a Case priority with one of the account's, by name or id; may be repeated. Default: by name or order.",
 )
 @pass_shell
 def add_connector(
@@ -120,7 +120,7 @@ def list_rules(shell: Shell) -> None:
     "condition",
     default="true",
     show_default=True,
-    help="When it fires, such as: case.priority in [\"P1\", \"P2\"] and \"payments\" in case.labels.team",
+    help='When it fires, such as: case.priority in ["P1", "P2"] and "payments" in case.labels.team',
 )
 @click.option("--to", "to", multiple=True, required=True, metavar="CONNECTOR", help="Where to; may be repeated.")
 @click.option("--preset", help="How the Case reads as an incident. Default: the built-in preset.")
@@ -198,6 +198,6 @@ def _pairs(given: tuple[str, ...], option: str, keys: list[str], values: list[st
         key, _, value = text.partition("=")
         if key not in keys or not value or (values is not None and value not in values):
             allowed = f"{'|'.join(keys)}={'|'.join(values) if values else '…'}"
-            raise Failure(f"{option} {text} is not of the form {allowed}.", exit_code=2)
+            raise Misuse(f"{option} {text} is not of the form {allowed}.")
         pairs[key] = value
     return pairs

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TextIO
 
 import click
 
-from pagerduty_sync.commands.shell import Failure, Shell, confirm, pass_shell, say, sentence
+from pagerduty_sync.commands.shell import Failure, Misuse, Shell, confirm, pass_shell, say, sentence
 from pagerduty_sync.domain.connectors import Integration
 from pagerduty_sync.errors import NotFoundError
 from pagerduty_sync.handlers.connection import ConnectReport
@@ -28,7 +29,7 @@ API_KEY_VARIABLE = "PAGERDUTY_SYNC_API_KEY"
 def connect(
     shell: Shell, name: str, email: str, region: str, is_two_way: bool, api_key_file: TextIO | None, consent: bool
 ) -> None:
-    """Connect the PagerDuty account, or connect it again with another key.
+    """Connect the PagerDuty account, or reconnect it.
 
     The API key is read from --api-key-file, else from PAGERDUTY_SYNC_API_KEY, else asked for; it is never taken from
     the command line, where others could see it. Make one in PagerDuty under Integrations, API Access Keys, with
@@ -57,9 +58,9 @@ def connect(
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_shell
 def disconnect(shell: Shell, yes: bool) -> None:
-    """Forget the PagerDuty account and delete our webhook subscription there.
+    """Forget the PagerDuty account.
 
-    Refused while connectors use it. To stop listening but keep the account, use `two-way off`.
+    Our webhook subscription there is deleted. Refused while connectors use it. To stop listening but keep the account, use `two-way off`.
     """
     integration = _the_integration(shell)
     confirm(f"Forget the integration {integration.name} and its key?", is_given=yes, flag="--yes")
@@ -71,7 +72,10 @@ def disconnect(shell: Shell, yes: bool) -> None:
 @click.argument("state", type=click.Choice(["on", "off"]))
 @pass_shell
 def two_way(shell: Shell, state: str) -> None:
-    """Follow what happens in PagerDuty (on), or only send there (off). Links stay either way."""
+    """Follow what happens in PagerDuty, or only send.
+
+    Links stay either way; while it is off they go one way.
+    """
     _tell(shell.app.connection.set_two_way(_the_integration(shell).id, state == "on", shell.who, say))
 
 
@@ -80,10 +84,10 @@ def _api_key(file: TextIO | None) -> str:
         key = file.read().strip()
     else:
         key = os.environ.get(API_KEY_VARIABLE, "").strip()
-        if not key and click.get_text_stream("stdin").isatty():
+        if not key and sys.stdin.isatty():
             key = str(click.prompt("API key", hide_input=True)).strip()
     if not key:
-        raise Failure(f"No API key was given; use --api-key-file or {API_KEY_VARIABLE}.", exit_code=2)
+        raise Misuse(f"No API key was given; use --api-key-file or {API_KEY_VARIABLE}.")
     return key
 
 

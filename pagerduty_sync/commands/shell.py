@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import getpass
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -81,14 +82,18 @@ def _kept(path: Path) -> str:
 
 
 class Failure(click.ClickException):
-    """One sentence on stderr. Exit code 2 says that the command or a setting must change, 1 that something failed."""
+    """Something failed: one sentence on stderr."""
 
-    def __init__(self, message: str, exit_code: int = 1) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
+    exit_code = 1
 
     def show(self, file: Any = None) -> None:
         click.echo(self.format_message(), err=True, file=file)
+
+
+class Misuse(Failure):
+    """The command or a setting must change."""
+
+    exit_code = 2
 
 
 class Commands(click.Group):
@@ -98,8 +103,8 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except SyncError as exc:
-            is_ours = isinstance(exc, SettingsError | InvalidRequestError)
-            raise Failure(sentence(str(exc)), exit_code=2 if is_ours else 1) from exc
+            is_misuse = isinstance(exc, SettingsError | InvalidRequestError)
+            raise (Misuse if is_misuse else Failure)(sentence(str(exc))) from exc
 
 
 def sentence(text: str) -> str:
@@ -118,8 +123,8 @@ def confirm(question: str, *, is_given: bool, flag: str) -> None:
     """Go on after a yes; without anybody to ask, the flag must have said so."""
     if is_given:
         return
-    if not click.get_text_stream("stdin").isatty():
-        raise Failure(f"Nobody is here to confirm; add {flag}.", exit_code=2)
+    if not sys.stdin.isatty():
+        raise Misuse(f"Nobody is here to confirm; add {flag}.")
     click.confirm(question, abort=True)
 
 
@@ -141,4 +146,3 @@ def _cell(value: Any) -> str:
 def choices(values: type[Any]) -> click.Choice[str]:
     """An option's values from an enumeration, whatever their case."""
     return click.Choice([str(each.value) for each in values], case_sensitive=False)
-

@@ -42,7 +42,7 @@ class Binaries:
             shutil.rmtree(draft, ignore_errors=True)
             for part in self.parts:
                 _copy(self.root / part, draft / part)
-            draft.chmod(0o755)
+            _open_to_all(draft)
             draft.rename(copy)
         return Binaries(self.origin, copy, self.parts, copy / self.program.relative_to(self.root))
 
@@ -53,6 +53,14 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns("include", "*.a", "*.h"))
     else:
         shutil.copy2(source, target)
+
+
+def _open_to_all(tree: Path) -> None:
+    """Programs are no secret; the umask they were installed or copied under may have made them one."""
+    for path in (tree, *tree.rglob("*")):
+        if not path.is_symlink():
+            mode = path.stat().st_mode
+            path.chmod(mode | (0o555 if mode & 0o100 else 0o444))
 
 
 def find_postgres(data: Path) -> Binaries:

@@ -16,7 +16,7 @@ from pagerduty_sync.errors import SettingsError
 MARKER = ".pagerduty-sync"
 # Where servers started by root keep their data when the account they run under cannot enter the data directory, as with
 # a checkout below root's home. It survives a restart, unlike /tmp, and is where a package would put it.
-FALLBACK = Path("/var/lib/pagerduty-sync")
+FALLBACK = Path("/var/lib/pagerduty-sync-embedded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +102,18 @@ def open_home(directory: Path, *, fallback: Path = FALLBACK) -> Home:
     if not account.can_reach(directory):
         servers = elsewhere
     try:
-        servers.mkdir(parents=True, exist_ok=True)
+        if not servers.parent.exists():
+            servers.parent.mkdir()
+            servers.parent.chmod(0o755)
+        servers.mkdir(exist_ok=True)
         account.let_through(servers)
     except OSError as exc:
-        raise SettingsError(
-            f"{servers} cannot be used ({exc.strerror}); let PAGERDUTY_SYNC_DATA_DIR name a directory "
-            f"that {account.name} can enter."
-        ) from exc
+        raise SettingsError(_no_place(servers, exc.strerror, account)) from exc
+    if not account.can_reach(servers):
+        raise SettingsError(_no_place(servers, f"{account.name} cannot enter it", account))
     return Home(directory, servers, account)
+
+
+def _no_place(servers: Path, reason: str | None, account: Account) -> str:
+    cure = f"let PAGERDUTY_SYNC_DATA_DIR name a directory that {account.name} can enter"
+    return f"{servers} cannot be used ({reason}); {cure}."

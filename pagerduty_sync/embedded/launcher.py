@@ -126,6 +126,7 @@ def _step(supervisor: Supervisor, command: str, say: Say) -> None:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
+            umask=0o077,
             check=False,
         )
     if done.returncode != 0:
