@@ -7,6 +7,8 @@ import threading
 
 import redis
 
+from pagerduty_sync.handlers.bulk import Bulk
+from pagerduty_sync.handlers.caller import Caller
 from pagerduty_sync.handlers.calls import Calls
 from pagerduty_sync.handlers.case_side import CaseSide
 from pagerduty_sync.handlers.configuration import Configuration
@@ -14,6 +16,7 @@ from pagerduty_sync.handlers.connection import Connection
 from pagerduty_sync.handlers.health import Health
 from pagerduty_sync.handlers.inbound import Inbound
 from pagerduty_sync.handlers.incident_side import IncidentSide
+from pagerduty_sync.handlers.intake import Intake
 from pagerduty_sync.handlers.quickstart import Quickstart
 from pagerduty_sync.handlers.reconcile import Reconcile
 from pagerduty_sync.handlers.routing import Router
@@ -134,17 +137,20 @@ class Application:
             unacknowledges_cases=settings.unacknowledge_cases,
             posts_resolution_notes=settings.resolution_notes == "visible",
         )
+        case_side = CaseSide(self.cases, self.links, visits)
+        incident_side = IncidentSide(self.routing.preset, lambda name: case_url.format(name=name), visits.new_id)
+        intake = Intake(
+            inbox=self.inbox, visits=visits, case_side=case_side, list_comments=self.cases.list_comments
+        )
+        caller = Caller(visits=visits, incident_side=incident_side, disconnect=self.health.disconnect_because)
         self.sync = Sync(
             links=self.links,
-            inbox=self.inbox,
-            case_events=self.case_events,
             integrations=self.integrations,
             visits=visits,
-            case_side=CaseSide(self.cases, self.links, visits),
-            incident_side=IncidentSide(self.routing.preset, lambda name: case_url.format(name=name), visits.new_id),
+            intake=intake,
+            caller=caller,
+            bulk=Bulk(intake, caller),
             calls_of=self.calls,
-            disconnect=self.health.disconnect_because,
-            list_comments=self.cases.list_comments,
         )
         self.sweep = Sweep(inbox=self.inbox, case_events=self.case_events, links=self.links)
         self.upkeep = Upkeep(

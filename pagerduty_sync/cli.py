@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from pagerduty_sync.commands import cases, configuration, connection, deliveries, doctor, tokens, upkeep
-from pagerduty_sync.commands.shell import Commands, Shell
+from pagerduty_sync.commands.shell import Commands, Shell, quiet_logs
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -19,7 +19,9 @@ def main(ctx: click.Context) -> None:
 
     Exit codes: 0 done, 1 failed, 2 the command or a setting must change.
     """
-    ctx.obj = Shell() if ctx.obj is None else ctx.obj
+    if ctx.obj is None:
+        quiet_logs()
+        ctx.obj = Shell()
     ctx.call_on_close(ctx.obj.close)
 
 

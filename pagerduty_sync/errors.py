@@ -6,6 +6,7 @@
     ├── PayloadError             bytes or fields that cannot be understood
     ├── NotFoundError            a thing asked for by name that is not there
     ├── InvalidRequestError      a request of ours or of an operator that breaks a rule of the thing it is about
+    ├── ConflictError            a change that what is there already, or what uses it, does not allow
     ├── TemplateError            a template or condition that cannot be read or carried out, with line and reason
     ├── TransitionError          a change the Case's state machine forbids
     ├── LinkConflictError        one Case and one incident would no longer be a pair
@@ -59,6 +60,10 @@ class InvalidRequestError(SyncError):
     def __init__(self, message: str, field: str | None = None) -> None:
         super().__init__(message)
         self.field = field
+
+
+class ConflictError(SyncError):
+    """What is there already, or what uses it, does not allow this change; the message names it."""
 
 
 class TemplateError(SyncError):

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import psycopg
 from flask import Flask, request
 from werkzeug.serving import make_server
 
@@ -55,6 +56,13 @@ class Stand:
     def subscriptions(self) -> list[Any]:
         """Those that PagerDuty has."""
         return self.simulator.subscriptions.all()
+
+
+def empty_again(database_url: str) -> str:
+    """A database that tests share, as the migrations left it as far as the configuration goes."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("TRUNCATE integrations, connectors, presets, routing_rules, api_tokens, audit CASCADE")
+    return database_url
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from werkzeug.exceptions import HTTPException
 
 from pagerduty_sync.coralogix.requests import first_complaint
 from pagerduty_sync.errors import (
+    ConflictError,
     InvalidRequestError,
     LinkConflictError,
     NotFoundError,
@@ -34,6 +35,7 @@ STATUSES: tuple[tuple[type[SyncError], int], ...] = (
     (NotFoundError, 404),
     (InvalidRequestError, 400),
     (PayloadError, 400),
+    (ConflictError, 409),
     (TransitionError, 409),
     (LinkConflictError, 409),
     (ConstraintError, 409),

@@ -60,7 +60,8 @@ def connect(
 def disconnect(shell: Shell, yes: bool) -> None:
     """Forget the PagerDuty account.
 
-    Our webhook subscription there is deleted. Refused while connectors use it. To stop listening but keep the account, use `two-way off`.
+    Our webhook subscription there is deleted. Refused while connectors use it. To stop listening but keep the
+    account, use `two-way off`.
     """
     integration = _the_integration(shell)
     confirm(f"Forget the integration {integration.name} and its key?", is_given=yes, flag="--yes")

@@ -9,7 +9,7 @@ import click
 import redis
 
 from pagerduty_sync.bootstrap import Application, build
-from pagerduty_sync.commands.shell import HOW_TO_START, Failure, Shell, pass_shell, sentence
+from pagerduty_sync.commands.shell import HOW_TO_START, Failure, Shell, pass_shell
 from pagerduty_sync.domain.connectors import Integration, IntegrationStatus
 from pagerduty_sync.errors import IncidentNotFoundError, PagerDutyError, SettingsError, SyncError
 from pagerduty_sync.pagerduty.client import PagerDutyClient
@@ -38,14 +38,15 @@ class Check:
 def doctor(shell: Shell, pings: bool) -> None:
     """Check every part, and say how to mend it.
 
-    Exit code 1 when one of them fails. Nothing is changed. The test event takes up to ten seconds when it does not arrive.
+    Exit code 1 when one of them fails. Nothing is changed. The test event takes up to ten seconds when it does not
+    arrive.
     """
     failed = 0
     for check in examine(shell.settings, pings=pings):
         mark = {True: "✓", False: "✗", None: "–"}[check.is_ok]
-        click.echo(f"{mark} {check.name + ':':<15} {sentence(check.said)}")
+        click.echo(f"{mark} {check.name + ':':<15} {check.said}")
         if check.mend:
-            click.echo(f"{'':<18}→ {sentence(check.mend)}")
+            click.echo(f"{'':<18}→ {check.mend}")
         failed += check.is_ok is False
     if failed:
         raise Failure(f"{failed} of the parts above need{'s' if failed == 1 else ''} attention.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import getpass
+import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import click
+import psycopg
+import structlog
 
 from pagerduty_sync import bootstrap
 from pagerduty_sync.embedded import postgres
@@ -103,8 +106,16 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except SyncError as exc:
+            if isinstance(exc.__cause__, psycopg.OperationalError):
+                raise Failure(f"{sentence(str(exc))} {HOW_TO_START}") from exc
             is_misuse = isinstance(exc, SettingsError | InvalidRequestError)
             raise (Misuse if is_misuse else Failure)(sentence(str(exc))) from exc
+
+
+def quiet_logs() -> None:
+    """Leave the terminal to what was asked for; what went wrong is said by the command itself."""
+    logging.basicConfig(level=logging.CRITICAL, stream=sys.stderr)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
 def sentence(text: str) -> str:

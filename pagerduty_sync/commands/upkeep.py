@@ -35,7 +35,8 @@ def migrate(shell: Shell) -> None:
 def quickstart(shell: Shell) -> None:
     """Make a first configuration with the simulator.
 
-    It has an account, a connector, a rule, a preset and an admin token. What is there already is kept, so it may be run again.
+    It has an account, a connector, a rule, a preset and an admin token. What is there already is kept, so it may
+    be run again.
     """
     account = FirstAccount(
         name=SIMULATOR_NAME,
@@ -54,13 +55,13 @@ def status(shell: Shell) -> None:
     integration = shell.app.integrations.only()
     click.echo(_account(integration))
     now = Overviews(shell.app.database).now()
-    click.echo(f"Configured: {now.connectors} connectors, {now.rules} rules switched on.")
+    click.echo(f"Connectors: {now.connectors}. Routing rules switched on: {now.rules}.")
     click.echo(
         f"Links: {now.linked} in step, {now.opening} opening, {now.ended} ended; {now.parked} with parked actions."
     )
     click.echo(
-        f"Waiting: {now.webhooks_waiting} webhooks, {now.case_changes_waiting} changes of Cases, "
-        f"{now.calls_due} calls to PagerDuty; {now.webhooks_quarantined} webhooks in quarantine."
+        f"Waiting: webhooks {now.webhooks_waiting}, changes of Cases {now.case_changes_waiting}, calls to PagerDuty "
+        f"{now.calls_due}. Webhooks in quarantine: {now.webhooks_quarantined}."
     )
     ages = shell.app.heartbeats.ages()
     told = ", ".join(f"{part} {age:.0f} s ago" for part, age in sorted(ages.items()))

@@ -71,6 +71,8 @@ class Supervisor:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                # What the programs write, the account that the servers run under need not read.
+                umask=0o077,
             )
         deadline = time.monotonic() + timeout_seconds
         while self.control.pid() != self.process.pid:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pagerduty_sync.embedded import postgres, valkey
-from pagerduty_sync.embedded.home import open_home
+from pagerduty_sync.embedded.home import Home, open_home
 from pagerduty_sync.embedded.server import Server, StartError
 
 # Ends the servers when the process that started them is gone in whatever way: its end of the pipe closes.
@@ -145,6 +145,7 @@ def start_throwaway(*, durable: bool = False) -> Iterator[Throwaway]:
         start_new_session=True,
     )
     running: list[RunningServer] = []
+    home: Home | None = None
     try:
         home = open_home(directory)
         for server in (postgres.prepare(home, forgetful=not durable), valkey.prepare(home, forgetful=not durable)):
@@ -154,5 +155,6 @@ def start_throwaway(*, durable: bool = False) -> Iterator[Throwaway]:
     finally:
         for each in reversed(running):
             each.stop()
-        shutil.rmtree(directory, ignore_errors=True)
+        for place in (home.servers, directory) if home else (directory,):
+            shutil.rmtree(place, ignore_errors=True)
         mourner.communicate()

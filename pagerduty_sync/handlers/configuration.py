@@ -234,7 +234,7 @@ def chosen_service(services: Sequence[Service], wanted: str) -> Service:
             ids = ", ".join(one.id for one in matching)
             raise InvalidRequestError(f"Several services are named {wanted}: {ids}. Give the id.", "service")
     names = {one.name.casefold(): one.name for one in services}
-    near = difflib.get_close_matches(wanted.casefold(), names, NEAR_NAMES, 0.5)
+    near = difflib.get_close_matches(wanted.casefold(), names, NEAR_NAMES)
     near = near or [folded for folded in names if wanted and wanted.casefold() in folded][:NEAR_NAMES]
     hint = (
         f"Similar: {', '.join(names[folded] for folded in near)}." if near else f"There are {len(services)} services."

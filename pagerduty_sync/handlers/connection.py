@@ -108,7 +108,7 @@ class Connection:
             before = self._integrations.only()
             warnings = [*checked.warnings, *self._lost_services(before, client)]
             integration = self._store(before, account, is_two_way=is_two_way, who=who)
-            done = [f"The key is {_kind(checked)} and acts as {checked.user.email}."]
+            done = [f"The API key is {_kind(checked)} and acts as {checked.user.email}."]
             return self._settle(integration, client, done, warnings, say)
         finally:
             client.close()

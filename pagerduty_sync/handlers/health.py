@@ -5,9 +5,10 @@ Called by the clock, so nothing here waits; what a test event says is read at th
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+
+import structlog
 
 from pagerduty_sync.domain.connectors import Integration, IntegrationStatus
 from pagerduty_sync.errors import PagerDutyError, PermanentError, UnauthorizedError
@@ -16,7 +17,7 @@ from pagerduty_sync.handlers.subscription import Ensured, SubscriptionKeeper
 from pagerduty_sync.pagerduty.client import PagerDutyClient
 from pagerduty_sync.stores.integrations import Integrations, no_such_integration
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 CONNECTING_SECONDS = 120.0
 """A connect takes seconds; one that is under way longer was cut short."""
@@ -67,7 +68,7 @@ class Health:
             reason = "PagerDuty no longer accepts the API key; reconnect with a valid one"
             return self._report_after(integration, IntegrationStatus.DISCONNECTED, reason)
         except PagerDutyError as exc:
-            log.warning("integration=%s the key could not be checked: %s", integration_id, exc)
+            log.warning("key_check_put_off", integration=integration_id, error=str(exc))
             return _report(integration)
         if gone:
             return self._report_after(integration, IntegrationStatus.DEGRADED, gone)
@@ -94,13 +95,13 @@ class Health:
                 return _report(integration)  # That is for the check of the key to say.
             return self._report_after(integration, IntegrationStatus.DEGRADED, subscription.not_made(exc))
         except PagerDutyError as exc:
-            log.warning("integration=%s the subscription could not be checked: %s", integration_id, exc)
+            log.warning("subscription_check_put_off", integration=integration_id, error=str(exc))
             return _report(integration)
 
     def _judged(self, integration: Integration, client: PagerDutyClient, ensured: Ensured) -> HealthReport:
         actions = tuple(ensured.actions)
         for action in actions:
-            log.warning("integration=%s %s", integration.id, action)
+            log.warning("subscription_mended", integration=integration.id, action=action)
         reason = self._reason_after(integration, is_mended=bool(actions))
         if subscription.is_degraded_otherwise(integration):
             report = _report(integration, actions)
@@ -146,7 +147,7 @@ class Health:
     def _set(self, integration_id: str, status: IntegrationStatus, reason: str) -> bool:
         is_changed = self._integrations.set_status(integration_id, status, reason)
         if is_changed:
-            log.warning("integration=%s status=%s reason=%s", integration_id, status.value, reason or "none")
+            log.warning("integration_status", integration=integration_id, status=status.value, reason=reason)
         return is_changed
 
     def _required(self, integration_id: str) -> Integration:

@@ -9,7 +9,7 @@ from pagerduty_sync.domain.cases import CaseStatus
 from pagerduty_sync.domain.connectors import Field, Preset
 from pagerduty_sync.domain.deliveries import Reason
 from pagerduty_sync.domain.incidents import Incident, IncidentStatus
-from pagerduty_sync.domain.links import LedgerEntry, LinkState
+from pagerduty_sync.domain.links import Agreement, LedgerEntry, LinkState
 from pagerduty_sync.domain.mapping import (
     CASE_RANK,
     INCIDENT_RANK,
@@ -133,7 +133,8 @@ class IncidentSide:
         assert visit.link.incident_id is not None
         incident = client.get_incident(visit.link.incident_id)
         is_first = visit.link.seen(Field.STATUS) is None
-        self._take_in(visit, incident)
+        visit.link, _ = look_at_incident(visit.link, incident)
+        visit.is_fresh = True
         if is_first:
             self._agree_with_target(visit, incident)
         return Done(Reason.CHECKED, f"the incident is {incident.status.value}")
@@ -163,10 +164,6 @@ class IncidentSide:
         visit.link = replace(visit.link, wants_notes=False)
         return Done(Reason.CHECKED, f"{len(notes)} notes read, {found} new")
 
-    def _take_in(self, visit: Visit, incident: Incident) -> None:
-        visit.link, _ = look_at_incident(visit.link, incident)
-        visit.is_fresh = True
-
     # ------------------------------------------------------------ writing
 
     def _change(self, visit: Visit, action: ChangeIncident, client: PagerDutyClient) -> Done:
@@ -185,12 +182,7 @@ class IncidentSide:
             incident = client.get_incident(visit.link.incident_id)
             if incident.status is not action.status:
                 raise
-        self._take_in(visit, incident)
-        value = action.priority_id if is_priority else action.agreed.incident
-        visit.link = replace(
-            visit.link.agree(action.field, action.agreed.case, action.agreed.incident),
-            written=(*visit.link.written, written(action.field, value))[-WRITTEN_KEPT:],
-        )
+        take_in_change(visit, action, incident)
         return Done(Reason.APPLIED)
 
     def _post(self, visit: Visit, entry: LedgerEntry, client: PagerDutyClient) -> Done:
@@ -198,6 +190,32 @@ class IncidentSide:
         note = client.create_note(visit.link.incident_id, text_of(entry, visit.link.case_name))
         visit.put(replace(entry, state="placed", remote_id=note.id))
         return Done(Reason.APPLIED)
+
+
+def take_in_change(visit: Visit, action: ChangeIncident, incident: Incident | None) -> None:
+    """After a write that PagerDuty took: what its reply shows, and the agreement that follows from it.
+
+    A reply that shows what was asked for is believed whatever its times say: nobody has confirmed that every change
+    moves `updated_at`. Another status is somebody's change and will be looked at; another priority means that this
+    account does not take ours. A bulk reply without the incident (None) asks for a read.
+    """
+    asked = action.priority_id if action.field is Field.PRIORITY else action.agreed.incident
+    agreed = action.agreed
+    if incident is None:
+        visit.link = replace(visit.link, is_doubtful=True)
+    else:
+        visit.link, _ = look_at_incident(visit.link, incident)
+        visit.is_fresh = True
+        shown = incident.priority_id if action.field is Field.PRIORITY else incident.status.value
+        seen = visit.link.seen(action.field)
+        if shown == asked and seen is not None and seen.value != asked:
+            visit.link = visit.link.see(action.field, replace(seen, value=asked, is_read=True, by=incident.by))
+        elif shown != asked and action.field is Field.PRIORITY:
+            agreed = Agreement(agreed.case, shown)
+    visit.link = replace(
+        visit.link.agree(action.field, agreed.case, agreed.incident),
+        written=(*visit.link.written, written(action.field, asked))[-WRITTEN_KEPT:],
+    )
 
 
 def text_of(entry: LedgerEntry, case_name: str) -> str:

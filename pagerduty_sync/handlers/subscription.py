@@ -6,11 +6,12 @@ is deleted; one whose secret we hold is kept, because webhooks may be waiting in
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+
+import structlog
 
 from pagerduty_sync.domain.connectors import Integration, IntegrationStatus
 from pagerduty_sync.errors import IncidentNotFoundError, PagerDutyError
@@ -21,7 +22,7 @@ from pagerduty_sync.pagerduty.subscriptions import SubscriptionFilter
 from pagerduty_sync.stores.integrations import ROTATING, Integrations
 from pagerduty_sync.stores.subscriptions import Subscriptions
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 PING_SECONDS = 10.0
 PING_POLL_SECONDS = 0.25
@@ -145,7 +146,7 @@ class SubscriptionKeeper:
         finally:
             if is_marked:
                 self._integrations.set_status_reason(integration.id, integration.status_reason)
-        log.info("integration=%s subscription=%s made", integration.id, made.id)
+        log.info("subscription_made", integration=integration.id, subscription=made.id)
         return made.id
 
     def _mend(self, found: Subscription, client: PagerDutyClient) -> list[str]:

@@ -6,11 +6,11 @@ Holds everything the planner reads and collects everything that has to be writte
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from pagerduty_sync.domain.cases import Case, CaseSystem
+from pagerduty_sync.domain.cases import Case, CaseEvent, CaseSystem
 from pagerduty_sync.domain.connectors import Field, Policy
 from pagerduty_sync.domain.deliveries import Delivery, Direction, Outcome, Reason, outcome_of
 from pagerduty_sync.domain.links import Ledger, LedgerEntry, Link, LinkState
@@ -27,7 +27,7 @@ from pagerduty_sync.stores.links import Claim, Links
 class Visit:
     """What is known of one link now, and what is still to be recorded.
 
-    `is_fresh` says that the incident was read during this visit.
+    `changes` are the Case's that nobody has handled yet; `is_fresh` says that the incident was read during this visit.
     """
 
     claim: Claim
@@ -35,6 +35,7 @@ class Visit:
     ledger: Ledger
     policy: Policy
     case: Case
+    changes: Sequence[CaseEvent] = ()
     is_fresh: bool = False
     deliveries: list[Delivery] = field(default_factory=list)
     events_done: list[tuple[int, Reason]] = field(default_factory=list)
@@ -128,9 +129,11 @@ class Visits:
         """Read both sides of a claimed link. Raises NotFoundError when its Case is gone."""
         link = claim.link
         ledger = self._ledger.of_link(link.id)
+        # In this order: a change made after the Case is read must not count as handled.
+        changes = self._case_events.waiting(link.case_id)
         case = self._cases.get_case(link.case_id)
         link = replace(link, case_name=case.name)
-        return Visit(claim, link, ledger, self._policy(link), case, recorded=ledger)
+        return Visit(claim, link, ledger, self._policy(link), case, changes, recorded=ledger)
 
     def record(self, visit: Visit) -> None:
         """Write everything this visit learned and did in one transaction, and prolong its lease.

@@ -70,7 +70,7 @@ class Pace:
 
 DEFAULT_PACES: Mapping[Operation, Pace] = {
     # The number is not published, only that the limit is low and meant for human speed (Create an Incident).
-    Operation.CREATE: Pace(most=60, least=2),
+    Operation.CREATE: Pace(most=180, least=2),
     # 500 a minute (API changelog, 2022-05-10).
     Operation.BULK: Pace(most=400, least=20),
 }

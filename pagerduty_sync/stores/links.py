@@ -151,6 +151,56 @@ class Links:
             {"integration_id": integration_id, "highest_class": highest_class},
         )
 
+    def claim_many_due(self, integration_id: str, highest_class: int, limit: int) -> list[Claim]:
+        """Claim so many links at once, the most urgent and longest due."""
+        with self._database.transaction() as conn:
+            rows = conn.execute(
+                """
+                UPDATE links
+                SET lease_token = gen_random_uuid(), lease_until = now() + %(lease)s * interval '1 second',
+                    dirty_at = NULL
+                WHERE id IN (
+                    SELECT id FROM links
+                    WHERE integration_id = %(integration_id)s AND due_at <= now() AND due_class <= %(highest_class)s
+                      AND (lease_until IS NULL OR lease_until < now())
+                    ORDER BY due_class, due_at
+                    LIMIT %(limit)s
+                    FOR UPDATE SKIP LOCKED
+                )
+                RETURNING *
+                """,
+                {
+                    "integration_id": integration_id,
+                    "highest_class": highest_class,
+                    "limit": limit,
+                    "lease": self._lease_seconds,
+                },
+            ).fetchall()
+        return [Claim(_link(row), str(row["lease_token"])) for row in rows]
+
+    def count_due(self, integration_id: str, highest_class: int, at_most: int) -> int:
+        """How many links have a call due up to this class, not counting further than `at_most`."""
+        with self._database.transaction() as conn:
+            row = conn.execute(
+                """
+                SELECT count(*) AS due FROM (
+                    SELECT FROM links
+                    WHERE integration_id = %(integration_id)s AND due_at <= now() AND due_class <= %(highest_class)s
+                      AND (lease_until IS NULL OR lease_until < now())
+                    LIMIT %(at_most)s) found
+                """,
+                {"integration_id": integration_id, "highest_class": highest_class, "at_most": at_most},
+            ).fetchone()
+        return int(row["due"]) if row else 0
+
+    def count_open(self, integration_id: str) -> int:
+        """How many pairs are linked now."""
+        with self._database.transaction() as conn:
+            row = conn.execute(
+                "SELECT count(*) AS open FROM links WHERE integration_id = %s AND state = 'linked'", (integration_id,)
+            ).fetchone()
+        return int(row["open"]) if row else 0
+
     def record(self, conn: Connection, claim_token: str, link: Link) -> None:
         """Write what a link knows now and prolong the lease. Raises LeaseLostError, LinkConflictError."""
         taken = None

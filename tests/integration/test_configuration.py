@@ -17,12 +17,12 @@ from pagerduty_sync.stores.connectors import Connectors
 from pagerduty_sync.stores.database import ConstraintError
 from pagerduty_sync.stores.integrations import Integrations
 from pagerduty_sync.stores.secrets import SecretBox, generate_key
-from tests.account_stand import Stand, stand
+from tests.account_stand import Stand, empty_again, stand
 
 
 @pytest.fixture
-def account(database_url: str, redis_url: str) -> Iterator[Stand]:
-    with stand(database_url, redis_url) as made:
+def account(shared_database_url: str, redis_url: str) -> Iterator[Stand]:
+    with stand(empty_again(shared_database_url), redis_url) as made:
         made.connect(is_two_way=False)
         yield made
 
@@ -168,12 +168,12 @@ def test_a_connector_a_rule_leads_to_cannot_go(account: Stand) -> None:
 
 def test_builtin_presets_are_made_once_and_brought_up_to_date(account: Stand) -> None:
     routing = account.app.routing
-    (first,) = routing.ensure_builtin_presets()
+    first = routing.ensure_builtin_presets()
     with account.app.database.transaction() as conn:
         conn.execute('UPDATE presets SET templates = \'{"title": "old"}\'')
-    (second,) = routing.ensure_builtin_presets()
-    assert second == first == routing.preset_by_name(ACCOUNT_INCIDENTS)
-    assert first.is_builtin
+    assert routing.ensure_builtin_presets() == first == routing.presets()
+    assert ACCOUNT_INCIDENTS in [preset.name for preset in first]
+    assert all(preset.is_builtin for preset in first)
     with pytest.raises(InvalidRequestError, match="already"):
         routing.create_preset(ACCOUNT_INCIDENTS, ConnectorPath.BIDIRECTIONAL, "cases", {"title": "x"})
 

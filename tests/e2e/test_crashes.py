@@ -1,0 +1,258 @@
+"""Many Cases live their lives while parts of the installation are killed, frozen, emptied, restarted, or lie.
+
+Each test ends with the same question: do both sides agree, with nothing lost and nothing doubled? The last one asks it
+again for all of them together.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+from celery import Celery
+
+from pagerduty_sync.settings import Settings
+from tasks.app import configuration
+from tests.e2e.agreement import assert_everything_agrees
+from tests.e2e.breakable import WORKERS, Breakable, until
+from tests.e2e.lives import Life, Lives, living
+
+pytestmark = [pytest.mark.e2e, pytest.mark.crash]
+
+ROOT = Path(__file__).parents[2]
+PAGERDUTY_HANGS_UP_AFTER_MS = 5_000
+
+_lived: list[Life] = []
+
+
+@contextmanager
+def many_lives(breakable: Breakable, count: int, seed: int) -> Iterator[Lives]:
+    """Lives that are lived during the block; after it, everything has to agree."""
+    with living(breakable, count, seed) as lives:
+        yield lives
+    assert_everything_agrees(breakable, lives.lives)
+    _lived.extend(lives.lives)
+
+
+def test_killed_workers_lose_nothing_and_double_nothing(breakable: Breakable) -> None:
+    chance = random.Random(1)
+    with many_lives(breakable, 30, seed=1) as lives:
+        for share in (0.1, 0.3, 0.5, 0.7, 0.85):
+            lives.wait_for_share(share)
+            victims = chance.choice([WORKERS, WORKERS, *((worker,) for worker in WORKERS)])
+            breakable.kill_and_wait(*victims)
+
+
+def test_a_killed_clock_and_a_killed_web_lose_nothing_and_double_nothing(breakable: Breakable) -> None:
+    with many_lives(breakable, 12, seed=2) as lives:
+        lives.wait_for_share(0.2)
+        breakable.kill_and_wait("web")
+        lives.wait_for_share(0.5)
+        breakable.kill_and_wait("beat", "web")
+        lives.wait_for_share(0.8)
+        breakable.kill_and_wait("beat")
+
+
+def test_an_emptied_valkey_loses_nothing_and_doubles_nothing(breakable: Breakable) -> None:
+    with many_lives(breakable, 12, seed=3) as lives:
+        for share in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9):
+            lives.wait_for_share(share)
+            breakable.flush_valkey()
+
+
+def test_a_restarted_and_a_killed_valkey_lose_nothing_and_double_nothing(breakable: Breakable) -> None:
+    workers = {program: breakable.pid(program) for program in WORKERS}
+    with many_lives(breakable, 12, seed=4) as lives:
+        lives.wait_for_share(0.2)
+        breakable.stop("valkey")
+        breakable.start("valkey")
+        lives.wait_for_share(0.5)
+        breakable.kill_and_wait("valkey")
+        lives.wait_for_share(0.8)
+        breakable.kill_and_wait("valkey")
+    assert {program: breakable.pid(program) for program in WORKERS} == workers, "a worker did not outlive its broker"
+
+
+def test_while_valkey_is_frozen_every_webhook_is_accepted_in_time(breakable: Breakable) -> None:
+    with many_lives(breakable, 12, seed=5) as lives:
+        lives.wait_for_share(0.4)
+        before = len(breakable.attempts())
+        with breakable.frozen("valkey"):
+            # Without workers nothing moves by itself, so somebody has to.
+            opened = [life for life in lives.lives if life.incident_id]
+            for number in range(20):
+                life = opened[number % len(opened)]
+                life.notes.append(life.text(f"from the cold, {number}"))
+                life.session.post(
+                    f"{breakable.installation.simulator_url}/ui/incidents/{life.incident_id}/notes",
+                    data={"content": life.notes[-1]},
+                    allow_redirects=False,
+                    timeout=15,
+                )
+            until(lambda: len(breakable.attempts()) >= before + 20 and not breakable.webhooks_pending(), "all are sent")
+            during = breakable.attempts()[before:]
+    refused = [attempt for attempt in during if attempt["status"] != 202]
+    slow = [attempt for attempt in during if attempt["duration_ms"] >= PAGERDUTY_HANGS_UP_AFTER_MS]
+    assert (refused, slow) == ([], [])
+
+
+def test_a_restarted_and_a_killed_database_lose_nothing_and_double_nothing(breakable: Breakable) -> None:
+    with many_lives(breakable, 12, seed=6) as lives:
+        lives.wait_for_share(0.25)
+        breakable.stop("postgres")
+        breakable.start("postgres")
+        lives.wait_for_share(0.5)
+        breakable.kill_and_wait("postgres")
+        lives.wait_for_share(0.75)
+        breakable.stop("postgres")
+        breakable.start("postgres")
+
+
+def test_a_pagerduty_that_loses_replies_fails_and_throttles_gets_everything_once(breakable: Breakable) -> None:
+    with (
+        breakable.faulty(
+            seed=7,
+            lose_reply={"probability": 0.2, "match": {"method": "POST"}},
+            fail_before={"probability": 0.05},
+            rate_limit={"next": 2, "skip": 60, "headers": False},
+        ),
+        many_lives(breakable, 12, seed=7) as lives,
+    ):
+        lives.wait_for_share(0.3)
+        breakable.faults(lose_reply={"probability": 0.2, "how": "error"})
+        lives.wait_for_share(0.6)
+        breakable.faults(fail_before={"probability": 0.1, "status": 500, "how": "html"})
+
+
+def test_duplicated_delayed_and_reordered_webhooks_change_nothing_in_the_end(breakable: Breakable) -> None:
+    faults = breakable.faulty(
+        seed=8,
+        webhook_duplicate={"probability": 0.3},
+        webhook_reorder={"probability": 0.3, "seconds": 1.0},
+        webhook_delay={"probability": 0.1, "seconds": 0.5},
+    )
+    with faults, many_lives(breakable, 12, seed=8):
+        pass
+
+
+def test_dropped_webhooks_are_made_up_for_by_reading(breakable: Breakable) -> None:
+    with breakable.faulty(seed=9, webhook_drop={"probability": 0.3}), many_lives(breakable, 12, seed=9):
+        pass
+
+
+def test_everything_at_once(breakable: Breakable) -> None:
+    faults = breakable.faulty(
+        seed=10,
+        lose_reply={"probability": 0.1, "match": {"method": "POST"}},
+        fail_before={"probability": 0.05},
+        webhook_duplicate={"probability": 0.2},
+        webhook_reorder={"probability": 0.2, "seconds": 1.0},
+    )
+    with faults, many_lives(breakable, 12, seed=10) as lives:
+        lives.wait_for_share(0.2)
+        breakable.kill_and_wait(*WORKERS)
+        breakable.flush_valkey()
+        lives.wait_for_share(0.5)
+        breakable.kill_and_wait("postgres", "valkey")
+        lives.wait_for_share(0.7)
+        breakable.kill_and_wait("web", "beat", *WORKERS)
+
+
+# ------------------------------------------------------------ in good order
+
+
+def test_workers_that_are_told_to_stop_finish_or_hand_back_what_they_hold(breakable: Breakable) -> None:
+    """PagerDuty is slow, so that every stop comes in the middle of calls. A lease left behind would hold up its link."""
+    with breakable.faulty(slow_reply={"probability": 1.0, "seconds": 0.7}), many_lives(breakable, 8, seed=11) as lives:
+        for share in (0.2, 0.5):
+            lives.wait_for_share(share)
+            until(lambda: _leased(breakable), "a worker is at work")
+            breakable.stop_workers()
+            assert _leased(breakable) == []
+            breakable.start_workers()
+
+
+def test_two_clocks_do_no_harm(breakable: Breakable, tmp_path: Path) -> None:
+    with a_second_clock(breakable, tmp_path) as clock, many_lives(breakable, 8, seed=12) as lives:
+        first = breakable.pid("beat")
+        lives.wait_for_share(1.0)
+    assert clock.returncode == 0, (tmp_path / "beat.log").read_text()
+    assert breakable.pid("beat") == first
+
+
+def test_a_job_that_is_asked_for_many_times_at_once_runs_once(breakable: Breakable) -> None:
+    with living(breakable, 1, stories=(open_only,)) as lives:
+        pass
+    client = Celery("client")
+    client.conf.update(configuration(Settings(redis_url=breakable.redis_url)))
+    last = max(call["seq"] for call in breakable.calls())
+    for _ in range(20):
+        client.send_task("pagerduty_sync.reconcile", queue="scheduled")
+    client.close()
+    until(lambda: _pages_read(breakable, last), "a reconcile has run")
+    until(lambda: _messages_waiting(breakable) == 0, "all twenty were taken")
+    # Its own hour may have struck meanwhile: two runs, five seconds apart at least.
+    assert _pages_read(breakable, last) <= 2
+    assert_everything_agrees(breakable, [])
+    lives.lives[0].click("resolve")
+
+
+# ------------------------------------------------------------ and much later
+
+
+def test_in_the_end_all_those_lives_still_agree(breakable: Breakable) -> None:
+    """What a broker held back comes again after its visibility time-out: whatever came late has doubled nothing."""
+    assert_everything_agrees(breakable, _lived)
+
+
+# ------------------------------------------------------------ parts
+
+
+def open_only(life: Life) -> None:
+    life.create()
+    life.wait_for_incident()
+
+
+@contextmanager
+def a_second_clock(breakable: Breakable, directory: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A beat that somebody has started by mistake, on the same broker; ends in order after the block."""
+    environ = os.environ | {
+        "PAGERDUTY_SYNC_REDIS_URL": breakable.redis_url,
+        "PAGERDUTY_SYNC_SWEEP_SECONDS": "1",
+        "PAGERDUTY_SYNC_RECONCILE_SECONDS": "5",
+    }
+    command = [sys.executable, "-m", "celery", "-A", "tasks.app", "beat", "--pidfile="]
+    command += ["--schedule", str(directory / "schedule")]
+    with (directory / "beat.log").open("wb") as output:
+        clock = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=output, stderr=output)
+    try:
+        until(lambda: "Sending due task" in (directory / "beat.log").read_text(), "the second clock strikes")
+        yield clock
+        clock.send_signal(signal.SIGTERM)
+        clock.wait(30)
+    finally:
+        clock.kill()
+        clock.wait()
+
+
+def _leased(breakable: Breakable) -> list[str]:
+    return [row["case_name"] for row in breakable.rows("SELECT case_name FROM links WHERE lease_token IS NOT NULL")]
+
+
+def _pages_read(breakable: Breakable, after: int) -> int:
+    """How many pages of open incidents were read since: one a reconcile."""
+    calls = breakable.calls(after, method="GET", path="/incidents")
+    return sum("statuses" in call["query"] for call in calls)
+
+
+def _messages_waiting(breakable: Breakable) -> int:
+    with redis.Redis.from_url(breakable.redis_url, socket_timeout=5) as client:
+        return int(client.llen("pagerduty_sync:scheduled"))

@@ -1,0 +1,800 @@
+"""A world for one history after another: both sides, the network between them, time, and the loop that moves it all.
+
+Everything happens in one thread and at simulated times. Whoever keeps the two sides in step is a `Workers`: the real
+sync, or the plain baseline it is compared with.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import json
+import logging
+import random
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+from unittest import mock
+
+import requests
+import structlog
+
+from pagerduty_sync.domain.cases import Actor, CasePriority
+from pagerduty_sync.domain.connectors import Destination, IntegrationStatus
+from pagerduty_sync.domain.incidents import Priority
+from pagerduty_sync.errors import SyncError
+from pagerduty_sync.pagerduty.schemas import SUBSCRIBED_EVENT_TYPES
+from pagerduty_sync.pagerduty.subscriptions import SubscriptionFilter
+from pagerduty_sync.simulator import seeds
+from pagerduty_sync.simulator.app import create_app as create_simulator
+from pagerduty_sync.simulator.clock import Clock
+from pagerduty_sync.simulator.faults import Rule
+from pagerduty_sync.simulator.model import Event, Incident, Webhook
+from pagerduty_sync.stores.database import migrate
+from pagerduty_sync.stores.integrations import Account
+from pagerduty_sync.stores.secrets import generate_key
+from tests.histories.actions import Step, Story
+from tests.histories.faults import Fates, WorkerDied
+from tests.histories.wiring import (
+    CALL_SECONDS,
+    CLOCK_SQL,
+    PAGERDUTY_URL,
+    START,
+    SYNC_URL,
+    ClockedApplication,
+    ClockedDatabase,
+    Line,
+    Post,
+    Wire,
+    new_clock,
+    response_of,
+    seeded_uuid,
+    serve,
+    settings_for,
+)
+
+JANE = Actor("user", "7c6b2a2e-3f5a-4a57-9d0c-9f1c2f1f0001", "Jane Doe", "jane@example.com")
+SERVICES = {"checkout": seeds.CHECKOUT_SERVICE_ID, "payments": seeds.PAYMENTS_SERVICE_ID}
+SWEEP_SECONDS = 5.0
+LONG_NOTE_BYTES = 60_000
+MOST_EVENTS = 3_000
+
+# Of all tables only what belongs to a history; what an operator has configured stays.
+CLEAR_SQL = b"""
+DELETE FROM comment_ledger; DELETE FROM links; DELETE FROM inbox; DELETE FROM case_events; DELETE FROM case_timeline;
+DELETE FROM cases; DELETE FROM notification_deliveries;
+SELECT setval('histories_ids', 1000000), setval('case_numbers', 1, false);
+UPDATE integrations SET status = 'connected', status_reason = '';
+"""
+TRUNCATE_SQL = b"""
+TRUNCATE comment_ledger, links, inbox, case_events, case_timeline, cases, notification_deliveries
+"""
+CLEARED_BETWEEN_TRUNCATES = 100
+
+WAKE_SQL = """
+SELECT extract(epoch FROM min(at)) AS at FROM (
+    SELECT min(due_at) AS at FROM links WHERE lease_until IS NULL
+    UNION ALL SELECT min(lease_until) FROM links WHERE lease_token IS NOT NULL
+    UNION ALL SELECT min(greatest(dirty_at, lease_until)) + interval '3 seconds' FROM links WHERE dirty_at IS NOT NULL
+    UNION ALL SELECT min(received_at) + interval '3 seconds' FROM inbox WHERE state = 'received'
+    UNION ALL SELECT min(occurred_at) + interval '3 seconds' FROM case_events WHERE handled_at IS NULL
+) AS waiting
+"""
+
+
+class Workers(Protocol):
+    """What keeps both sides in step."""
+
+    name: str
+
+    def run(self, job: str, payload: Any) -> None:
+        """Carry out one nudge."""
+        ...
+
+    def accept(self, body: bytes) -> None:
+        """A webhook has passed the web app; only for workers that have no inbox."""
+        ...
+
+    def case_changed(self, case_id: str) -> None:
+        """A person has changed a Case."""
+        ...
+
+    def sweep(self) -> None: ...
+
+    def reconcile(self) -> None: ...
+
+    def watch(self) -> None: ...
+
+    def wakes_at(self) -> float | None:
+        """When the sweep will next find something; None when nothing waits."""
+        ...
+
+    def clear(self) -> None:
+        """A new history begins."""
+        ...
+
+    def pairs(self) -> Mapping[str, Pair]:
+        """By Case id, the incident it is in step with now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One Case's link as its keeper sees it; `state` is opening, linked or ended."""
+
+    incident_id: str | None
+    state: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One write of ours on PagerDuty, with the incident's state around it."""
+
+    at: float
+    operation: str
+    incident_id: str
+    before: tuple[str, str | None] | None
+    after: tuple[str, str | None] | None
+    text: str
+    is_linked: bool
+    is_repeat: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """One event in PagerDuty, whether or not its webhook arrived."""
+
+    at: float
+    event_type: str
+    incident_id: str
+    agent_id: str | None
+    is_merge: bool
+    status: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A note a person wrote on an incident, and the Case that was linked to it then."""
+
+    text: str
+    incident_id: str
+    case_id: str | None
+    is_resolution: bool
+
+
+@dataclass(slots=True)
+class Journal:
+    """What was seen of one history from outside."""
+
+    writes: list[Write] = field(default_factory=list)
+    events: list[Happened] = field(default_factory=list)
+    notes: list[Written] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    deaths: int = 0
+    lines: list[str] = field(default_factory=list)
+
+
+class World:
+    """Both sides and everything between them; made once a process, cleared between histories."""
+
+    def __init__(self, database_url: str) -> None:
+        self.clock: Clock = new_clock()
+        _prepare(database_url)
+        self._build_simulator()
+        self._build_application(database_url)
+        self._histories = 0
+        self.workers: Workers
+        self.begin(Fates(0, _NO_RATES), "checkout")
+
+    def _build_simulator(self) -> None:
+        with (
+            mock.patch("pagerduty_sync.simulator.simulator.Dispatcher", Wire),
+            mock.patch("pagerduty_sync.simulator.simulator.Clock", lambda: self.clock),
+        ):
+            self.pagerduty = create_simulator(public_base=PAGERDUTY_URL, start=False)
+        self.simulator = self.pagerduty.extensions["simulator"]
+        wire = self.simulator.dispatcher
+        assert isinstance(wire, Wire)
+        self.wire = wire
+        self.wire.send = self._send
+        self.wire.heard = self._heard
+        self.line = Line(self._carry)
+
+    def _build_application(self, database_url: str) -> None:
+        from web.app import create_app
+
+        with mock.patch("pagerduty_sync.bootstrap.Database", ClockedDatabase):
+            self.application = ClockedApplication(settings_for(database_url, generate_key()))
+        this = self.application
+        this.clock, this.line = self.clock, self.line
+        this.clocked.clock = self.clock
+        visits = this.sync._visits
+        visits.now = lambda: _instant(self.clock)
+        self.journal = Journal()
+        self.fates = Fates(0, _NO_RATES)
+        self._reset_time()
+        self.case_ids: list[str] = []
+        self._connect()
+        self.web = create_app(this)
+        self.web.extensions["group_committer"] = _Committer(self)
+        self.post = Post(self.web)
+        this.clocked.point = self.point
+
+    def _connect(self) -> None:
+        """The configuration an operator would make, straight into the stores."""
+        this = self.application
+        priorities = [Priority(id_, name) for name, id_ in seeds.PRIORITY_IDS.items()]
+        account = Account(
+            "PagerDuty", PAGERDUTY_URL, seeds.FULL_KEY, "account", seeds.BOT_EMAIL, seeds.BOT_ID, priorities
+        )
+        integration = this.integrations.create(account, is_two_way=True)
+        self.integration_id = integration.id
+        self._subscribe()
+        this.integrations.set_status(integration.id, IntegrationStatus.CONNECTED)
+        preset = this.routing.ensure_builtin_presets()[0]
+        for name, service_id in SERVICES.items():
+            connector = this.connectors.create_bidirectional(
+                name,
+                integration.id,
+                service_id,
+                name,
+                priority_map={CasePriority(level): id_ for level, id_ in seeds.PRIORITY_IDS.items()},
+            )
+            rule = f'"{name}" in case.title'
+            this.routing.create_rule(name, "cases", rule, [Destination(connector.id, preset.id)])
+
+    def _subscribe(self) -> None:
+        this = self.application
+        made = this.client(self.integration_id).create_webhook_subscription(
+            f"{SYNC_URL}/webhooks/pagerduty/{self.integration_id}",
+            "pagerduty-sync",
+            SubscriptionFilter.account(),
+            sorted(SUBSCRIBED_EVENT_TYPES),
+        )
+        this.subscriptions.add(self.integration_id, made.id, made.secret)
+
+    # ------------------------------------------------------------ one history
+
+    def _reset_time(self) -> None:
+        self.clock.offset = START
+        self.is_working = False
+        self._in_point = False
+        self._events: list[tuple[float, int, str, Callable[[], None]]] = []
+        self._sequence = itertools.count()
+        self._lanes: dict[str, float] = {}
+        self._webhooks = itertools.count(1)
+        self._nudges = itertools.count(1)
+        self._texts = itertools.count(1)
+        self._http_faults: list[list[Any]] = []
+        self._armed: list[list[Any]] = []
+        self._last_call = ""
+        self._unheard: set[tuple[str, str]] = set()
+        self._swept_at = START
+
+    def begin(self, fates: Fates, service: str) -> None:
+        """Clear both sides for a new history."""
+        self._reset_time()
+        self.fates, self.service, self.journal = fates, service, Journal()
+        self.case_ids = []
+        self.others: dict[int, str] = {}
+        run = self.application.clocked._connection.pgconn.exec_
+        if self._histories % CLEARED_BETWEEN_TRUNCATES == 0:
+            run(TRUNCATE_SQL)
+        run(CLEAR_SQL)
+        self._histories += 1
+        self.simulator.reset(keep_subscriptions=True)
+        self.application.restart()
+        if hasattr(self, "workers"):
+            self.workers.clear()
+
+    @contextmanager
+    def same_dice(self, seed: int) -> Iterator[None]:
+        """Ids and chances come from the seed, so that a story is the same story each time."""
+        dice = random.Random(f"ids:{seed}")
+        random.seed(f"chances:{seed}")
+        with (
+            mock.patch("uuid.uuid4", seeded_uuid(dice)),
+            mock.patch("secrets.token_bytes", lambda count=32: dice.randbytes(count)),
+        ):
+            yield
+
+    # ------------------------------------------------------------ time
+
+    def at(self, when: float, what: str, do: Callable[[], None]) -> None:
+        """Do this at that time."""
+        heapq.heappush(self._events, (when, next(self._sequence), what, do))
+
+    def wait(self, seconds: float) -> None:
+        """Let so much time pass, with everything that happens on its own meanwhile."""
+        until = self.clock.now() + seconds
+        for _ in range(MOST_EVENTS):
+            if not self._happen(until):
+                break
+        else:
+            raise RuntimeError("the world does not come to rest")
+        self._move_to(until)
+
+    def settle(self, limit_seconds: float) -> None:
+        """Let time pass until nothing is under way any more, at most so long."""
+        until = self.clock.now() + limit_seconds
+        for _ in range(MOST_EVENTS):
+            if not self._happen(until):
+                return
+        raise RuntimeError("the world does not come to rest")
+
+    def _happen(self, until: float) -> bool:
+        """The next thing that happens by itself; False when there is none before `until`."""
+        first = self._events[0][0] if self._events else None
+        timer = self.simulator.incidents.next_due()
+        # As long as something happens soon anyway, the sweep has no reason to look.
+        sweep = self._next_sweep() if first is None or first > self.clock.now() + SWEEP_SECONDS else None
+        times = [(when, kind) for when, kind in ((first, 0), (timer, 1), (sweep, 2)) if when is not None]
+        if not times or min(times)[0] > until:
+            return False
+        when, kind = min(times)
+        self._move_to(when)
+        if kind == 0:
+            _, _, _, do = heapq.heappop(self._events)
+            do()
+        elif kind == 2:
+            self._swept_at = self.clock.now()
+            self.work("sweep", None)
+        return True
+
+    def _next_sweep(self) -> float | None:
+        wakes = self.workers.wakes_at()
+        if wakes is None:
+            return None
+        wakes = max(wakes, self._swept_at + SWEEP_SECONDS)
+        return float(-(-(wakes - START) // SWEEP_SECONDS) * SWEEP_SECONDS + START)
+
+    def _move_to(self, when: float) -> None:
+        ahead = when - self.clock.now()
+        if ahead > 0:
+            self.simulator.advance(ahead)
+
+    # ------------------------------------------------------------ workers
+
+    def nudge(self, job: str, payload: Any, delay: float = 0.0) -> None:
+        """A message to a worker; the broker may lose it or deliver it twice."""
+        name = f"nudge {next(self._nudges)}"
+        if self.fates.strikes(self.fates.rates.nudge_lost, f"{name} lost"):
+            return
+        dice = self.fates.dice(name)
+        times = 2 if self.fates.strikes(self.fates.rates.nudge_twice, f"{name} twice") else 1
+        for _ in range(times):
+            when = self.clock.now() + delay + dice.uniform(0.005, 0.15)
+            self.at(when, "nudge", lambda: self.work(job, payload))
+
+    def work(self, job: str, payload: Any) -> None:
+        """One job of one worker, which may die on the way."""
+        outer = (self.is_working, self._last_call)
+        self.is_working, self._last_call = True, ""
+        try:
+            self.workers.run(job, payload)
+        except WorkerDied:
+            self.journal.deaths += 1
+            self.application.restart()
+        except SyncError as exc:
+            self.tell(f"  job {job} failed: {exc}")
+        except (RuntimeError, AssertionError, LookupError, TypeError, ValueError, NameError) as exc:
+            where = traceback.extract_tb(exc.__traceback__)[-1]
+            failure = f"job {job}: {type(exc).__name__}: {exc} ({Path(where.filename).name}:{where.lineno})"
+            self.journal.failures.append(failure)
+            self.tell(f"  {failure}")
+        finally:
+            self.is_working, self._last_call = outer
+
+    def point(self, name: str) -> None:
+        """A worker is between two statements: here it may die, or the world may turn on."""
+        if not self.is_working or self._in_point or not self._armed:
+            return
+        armed = self._armed[0]
+        armed[0] -= 1
+        if armed[0] > 0 or (armed[1].inner and self._must_not_come_between(armed[1].inner)):
+            return
+        self._armed.pop(0)
+        step: Step = armed[1]
+        self.tell(f"  {step} ({name})")
+        if step.inner is None:
+            self.is_working = False
+            raise WorkerDied
+        self._in_point = True
+        try:
+            self._meanwhile(step.inner)
+        finally:
+            self._in_point = False
+
+    def _must_not_come_between(self, inner: Step) -> bool:
+        """Nothing can be done about a person who acts between our fresh read and the write that follows it at once:
+        PagerDuty has no conditional write."""
+        return inner.what.startswith(("incident", "other", "the stall")) and self._last_call.startswith("GET")
+
+    def _meanwhile(self, inner: Step) -> None:
+        if inner.what == "the webhooks":
+            under_way = sorted(event for event in self._events if event[2] == "webhook")
+            self._events = [event for event in self._events if event[2] != "webhook"]
+            heapq.heapify(self._events)
+            for _, _, _, do in under_way:
+                do()
+        elif inner.what == "the worker":
+            self._let_others_work(2)
+        elif inner.what == "the stall":
+            # Long enough for the lease to end.
+            self.simulator.advance(75.0)
+            self.work("sweep", None)
+            self._let_others_work(6)
+        else:
+            self.perform(inner)
+
+    def _let_others_work(self, jobs: int) -> None:
+        for _ in range(jobs):
+            nudges = sorted(event for event in self._events if event[2] == "nudge")
+            if not nudges:
+                return
+            self._events.remove(nudges[0])
+            heapq.heapify(self._events)
+            nudges[0][3]()
+
+    # ------------------------------------------------------------ our calls to PagerDuty
+
+    def _carry(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> requests.Response:
+        path = url.removeprefix(PAGERDUTY_URL).partition("?")[0]
+        self.point(f"before {method} {path}")
+        fault = self._next_fault()
+        if fault:
+            self.tell(f"  {method} {path} meets {fault}")
+        if fault == "refused_connection":
+            raise requests.exceptions.ConnectTimeout("never connected")
+        if fault == "timeout":
+            self.clock.advance(10.0)
+            raise requests.exceptions.ReadTimeout("no answer, and nothing was done")
+        if fault and fault[0] in "45":
+            self._arm_simulator(fault)
+        before = self._look(path)
+        is_linked = method == "GET" or before is None or self._is_linked(before[0])
+        status, response_headers, content = serve(self.pagerduty, method, url, headers, body)
+        self.clock.advance(CALL_SECONDS)
+        self._last_call = f"{method} {path}"
+        if method != "GET" and status < 300:
+            self._note_write(method, path, before, body, content, is_linked, is_lost=fault == "lost_reply")
+        self.point(f"after {method} {path}")
+        if fault == "lost_reply":
+            raise requests.exceptions.ReadTimeout("done, but the answer was lost")
+        return response_of(status, response_headers, content, self.clock.now())
+
+    def _next_fault(self) -> str:
+        if not self._http_faults or self.fates.is_over or not self.is_working:
+            return ""
+        self._http_faults[0][0] -= 1
+        return str(self._http_faults.pop(0)[1]) if self._http_faults[0][0] < 0 else ""
+
+    def _arm_simulator(self, fault: str) -> None:
+        knobs = self.simulator.faults.knobs
+        if fault.startswith("429"):
+            told = fault == "429"
+            knobs.rate_limit = Rule(next=1, options={"headers": told, "body": told})
+        else:
+            knobs.fail_before = Rule(next=1, options={"status": int(fault), "how": "html"})
+
+    def _look(self, path: str) -> tuple[str, str, str | None] | None:
+        """Id, status and priority of the incident a path names."""
+        parts = path.split("/")
+        incident = self.simulator.account.incident(parts[2]) if len(parts) > 2 and parts[1] == "incidents" else None
+        return (incident.id, incident.status, incident.priority_id) if incident else None
+
+    def _is_linked(self, incident_id: str) -> bool:
+        pairs = self._quietly(self.workers.pairs)
+        return any(pair.incident_id == incident_id and pair.state == "linked" for pair in pairs.values())
+
+    def _quietly(self, do: Callable[[], Any]) -> Any:
+        """Look into the world without being seen: no point is passed and no time goes by."""
+        was, at = self._in_point, self.clock.offset
+        self._in_point = True
+        try:
+            return do()
+        finally:
+            self._in_point, self.clock.offset = was, at
+
+    def _note_write(
+        self,
+        method: str,
+        path: str,
+        before: tuple[str, str, str | None] | None,
+        body: bytes,
+        content: bytes,
+        is_linked: bool,
+        is_lost: bool,
+    ) -> None:
+        if not path.startswith("/incidents"):
+            return
+        incident_id = before[0] if before else json.loads(content)["incident"]["id"]
+        after = self._look(f"/incidents/{incident_id}")
+        text = body.decode()
+        # The same write again after an answer that was lost is a repetition asked for, not an echo.
+        is_repeat = (path, text) in self._unheard
+        if is_lost:
+            self._unheard.add((path, text))
+        operation = f"{method} {'note' if path.endswith('/notes') else 'incident'}"
+        write = Write(
+            self.clock.now(),
+            operation,
+            incident_id,
+            before[1:] if before else None,
+            after[1:] if after else None,
+            text,
+            is_linked,
+            is_repeat,
+        )
+        self.journal.writes.append(write)
+        self.tell(f"  we: {method} {path} {text[:160]}  {write.before} → {write.after}")
+
+    # ------------------------------------------------------------ PagerDuty's webhooks
+
+    def _heard(self, event: Event) -> None:
+        agent_id = event.agent["id"] if event.agent else None
+        reason, status = event.data.get("resolve_reason"), event.data.get("status")
+        happened = Happened(event.occurred_at, event.event_type, event.resource_id, agent_id, bool(reason), status)
+        self.journal.events.append(happened)
+
+    def _send(self, webhook: Webhook) -> None:
+        """One webhook sets out: it may be lost, come twice, late, or out of order."""
+        name, rates = f"webhook {next(self._webhooks)}", self.fates.rates
+        if self.fates.strikes(rates.webhook_lost, f"{name} lost"):
+            self.tell(f"  {name} ({webhook.event_type}) is lost")
+            return
+        dice, now = self.fates.dice(name), self.clock.now()
+        due = max(now + dice.uniform(0.02, 0.3), self._lanes.get(webhook.lane, 0.0) + 0.001)
+        latency = dice.uniform(0.0, rates.latest_seconds)
+        if self.fates.strikes(rates.webhook_late, f"{name} late"):
+            due += latency
+            self.tell(f"  {name} ({webhook.event_type}) comes {latency:.0f} s late")
+            if dice.random() < 0.5:
+                self._lanes[webhook.lane] = due
+        else:
+            self._lanes[webhook.lane] = due
+        self._deliver_at(due, webhook, name)
+        if self.fates.strikes(rates.webhook_twice, f"{name} twice"):
+            again = due + dice.uniform(0.0, rates.latest_seconds)
+            self._deliver_at(again, Webhook(**vars(webhook)), name)
+
+    def _deliver_at(self, when: float, webhook: Webhook, name: str) -> None:
+        self.at(when, "webhook", lambda: self._deliver(webhook, name))
+
+    def _deliver(self, webhook: Webhook, name: str) -> None:
+        outcome = self.wire.deliver(self.post, webhook)
+        self.tell(f"  {name} ({webhook.event_type}) is {outcome}")
+        if outcome == "retry":
+            self._deliver_at(webhook.not_before, webhook, name)
+
+    @property
+    def late_webhooks(self) -> list[tuple[float, int, str, Callable[[], None]]]:
+        return sorted(event for event in self._events if event[2] == "webhook")
+
+    def take_webhooks(self) -> list[Callable[[], None]]:
+        """Take all webhooks off their way, for the caller to deliver when it likes."""
+        taken = [do for _, _, _, do in self.late_webhooks]
+        self._events = [event for event in self._events if event[2] != "webhook"]
+        heapq.heapify(self._events)
+        self._lanes.clear()
+        return taken
+
+    # ------------------------------------------------------------ what happens in a story
+
+    def perform(self, step: Step) -> None:
+        """One step; what does not apply any more does nothing."""
+        self.tell(f"{self.clock.now() - START:10.3f}  {step}")
+        kind, _, verb = step.what.partition(" ")
+        if step.what == "wait":
+            self.wait(step.number)
+        elif step.what == "http":
+            self._http_faults.append([int(step.number), step.value])
+        elif step.what in ("crash", "meanwhile"):
+            self._armed.append([int(step.number), step])
+        elif step.what == "redis emptied":
+            self._events = [event for event in self._events if event[2] != "nudge"]
+            heapq.heapify(self._events)
+            self.application.restart()
+        elif step.what == "subscription disabled":
+            self._disable()
+        elif step.what in ("watchdog", "reconcile"):
+            self.work(step.what, None)
+        elif step.what == "case open":
+            self._open(step)
+        elif step.case < len(self.case_ids):
+            if kind == "case":
+                self._act_on_case(self.case_ids[step.case], verb, step.value)
+            else:
+                self._act_in_pagerduty(step.case, step.what, step.value)
+
+    def tell(self, line: str) -> None:
+        self.journal.lines.append(line)
+
+    def _disable(self) -> None:
+        for subscription in self.simulator.subscriptions.all():
+            self.simulator.subscriptions.disable(subscription)
+        self.take_webhooks()
+
+    def _open(self, step: Step) -> None:
+        if step.case != len(self.case_ids):
+            return
+        title = f"{self.service} number {step.case}"
+        case = self._quietly_timed(
+            lambda: self.application.cases.create_case(title, CasePriority(step.value), actor=JANE)
+        )
+        self.case_ids.append(case.id)
+        self.workers.case_changed(case.id)
+
+    def _quietly_timed(self, do: Callable[[], Any]) -> Any:
+        """A person's own request: no worker is at a point because of it."""
+        was, self._in_point = self._in_point, True
+        try:
+            return do()
+        finally:
+            self._in_point = was
+
+    def _act_on_case(self, case_id: str, verb: str, value: str) -> None:
+        cases = self.application.cases
+        text = f"words-{next(self._texts)}."
+        acts: dict[str, Callable[[], Any]] = {
+            "acknowledge": lambda: cases.acknowledge(case_id, JANE),
+            "unacknowledge": lambda: cases.unacknowledge(case_id, JANE),
+            "resolve": lambda: cases.resolve(case_id, JANE),
+            "resolve with reason": lambda: cases.resolve(case_id, JANE, f"reason {text}"),
+            "reason": lambda: cases.set_resolution_reason(case_id, JANE, f"reason {text}"),
+            "close": lambda: cases.close(case_id, JANE),
+            "priority": lambda: cases.override_priority(case_id, JANE, CasePriority(value)),
+            "priority cleared": lambda: cases.override_priority(case_id, JANE, None),
+            "comment": lambda: cases.add_comment(case_id, JANE, f"comment {text}"),
+        }
+        try:
+            self._quietly_timed(acts[verb])
+        except SyncError as exc:
+            self.tell(f"  not possible: {exc}")
+            return
+        self.workers.case_changed(case_id)
+
+    # ------------------------------------------------------------ people in PagerDuty
+
+    def incident_of(self, at: int) -> Incident | None:
+        """The incident people take for this Case's: the one opened for it, or what it was merged into."""
+        found = self.simulator.account.with_key(f"case-{self.case_ids[at]}")
+        incident: Incident | None = next(iter(found), None)
+        for _ in range(10):
+            if incident is None or not incident.merged_into:
+                break
+            incident = self.simulator.account.incident(incident.merged_into)
+        return incident
+
+    def _act_in_pagerduty(self, at: int, what: str, value: str) -> None:
+        if what.startswith("other "):
+            incident = self.simulator.account.incident(self.others.get(at, "?"))
+        else:
+            incident = self.incident_of(at)
+        if incident is None:
+            return
+        path, verb = f"/incidents/{incident.id}", what.partition(" ")[2]
+        is_open = incident.is_open
+        text = f"words-{next(self._texts)}."
+        if verb == "acknowledge" and is_open:
+            self._change(path, status="acknowledged")
+        elif verb == "urgency raised" and is_open:
+            self._change(path, urgency="low")
+            self._change(path, urgency="high")
+        elif verb == "resolve" and is_open:
+            self._change(path, status="resolved")
+        elif verb == "resolve with note" and is_open:
+            self._write_note(incident, f"Resolution Note: {text}")
+            self._change(path, status="resolved")
+        elif verb == "note with resolve" and is_open:
+            self._change(path, status="resolved")
+            self._write_note(incident, f"Resolution Note: {text}")
+        elif verb == "re-open" and not is_open:
+            self._change(path, status="triggered")
+        elif verb == "re-open acknowledged" and not is_open:
+            self._change(path, status="acknowledged")
+        elif verb == "snooze" and is_open:
+            self.responder("POST", f"{path}/snooze", {"duration": 3600})
+        elif verb == "priority":
+            reference = {"id": seeds.PRIORITY_IDS[value], "type": "priority_reference"}
+            self._change(path, priority=reference)
+        elif verb == "priority cleared":
+            self._change(path, priority=None)
+        elif verb == "note":
+            self._write_note(incident, f"note {text}")
+        elif verb == "long note":
+            self._write_note(incident, f"note {text}{'x' * LONG_NOTE_BYTES}")
+        elif verb == "resolution note":
+            self._write_note(incident, f"Resolution Note: {text}")
+        elif verb == "merged into own":
+            self._merge(incident, self.incident_of((at + 1) % len(self.case_ids)))
+        elif verb == "merged into other":
+            self._merge(incident, self._other(at))
+
+    def _change(self, path: str, **changes: Any) -> None:
+        self.responder("PUT", path, {"incident": {"type": "incident_reference", **changes}})
+
+    def _write_note(self, incident: Incident, text: str) -> None:
+        pairs: Mapping[str, Pair] = self._quietly(self.workers.pairs)
+        case_id = next(
+            (
+                case_id
+                for case_id, pair in pairs.items()
+                if (pair.incident_id == incident.id and pair.state == "linked")
+                or (pair.state == "opening" and incident.key == f"case-{case_id}")
+            ),
+            None,
+        )
+        self.responder("POST", f"/incidents/{incident.id}/notes", {"note": {"content": text}})
+        self.journal.notes.append(Written(text, incident.id, case_id, text.startswith("Resolution Note:")))
+
+    def _merge(self, source: Incident, target: Incident | None) -> None:
+        if target is None or target.id == source.id or not target.is_open or source.merged_into or not source.is_open:
+            return
+        references = [{"id": source.id, "type": "incident_reference"}]
+        self.responder("PUT", f"/incidents/{target.id}/merge", {"source_incidents": references})
+
+    def _other(self, at: int) -> Incident | None:
+        """An incident that has no Case, for one to be merged into."""
+        if at not in self.others:
+            body = {"type": "incident", "title": f"other {at}", "service": {"id": SERVICES[self.service]}}
+            self.others[at] = self.responder("POST", "/incidents", {"incident": body})["incident"]["id"]
+        found: Incident | None = self.simulator.account.incident(self.others[at])
+        return found
+
+    def responder(self, method: str, path: str, body: object) -> Any:
+        """A call to PagerDuty's REST API by a person, who meets no faults."""
+        headers = {
+            "Authorization": f"Token token={seeds.FULL_KEY}",
+            "From": seeds.ADA_EMAIL,
+            "Content-Type": "application/json",
+        }
+        self.simulator.limits.clear()
+        status, _, content = serve(self.pagerduty, method, PAGERDUTY_URL + path, headers, json.dumps(body).encode())
+        self.clock.advance(CALL_SECONDS)
+        assert status < 300, (method, path, body, status, content)
+        return json.loads(content)
+
+
+class _Committer:
+    """In place of the group commit, whose threads would bring their own order: each row is committed at once."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def commit(self, row: Any) -> int | None:
+        world = self._world
+        workers = world.workers
+        if workers.name != "sync":
+            workers.accept(row.body)
+            return 1
+        (id_,) = world._quietly_timed(lambda: world.application.inbox.insert([row]))
+        if id_ is not None:
+            world.nudge("verify", [id_])
+        return int(id_) if id_ is not None else None
+
+
+def _instant(clock: Clock) -> Any:
+    from tests.histories.wiring import instant
+
+    return instant(clock.now())
+
+
+def _prepare(database_url: str) -> None:
+    import psycopg
+
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    logging.getLogger("pagerduty_sync").setLevel(logging.CRITICAL)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(CLOCK_SQL.encode())
+    migrate(database_url)
+
+
+from tests.histories.faults import Rates  # noqa: E402
+
+_NO_RATES = Rates()
+_ = Story
