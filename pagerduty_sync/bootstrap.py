@@ -155,7 +155,7 @@ class Application:
         self.sweep = Sweep(inbox=self.inbox, case_events=self.case_events, links=self.links)
         self.upkeep = Upkeep(
             integrations=self.integrations,
-            reconcile=Reconcile(self.links),
+            reconcile=Reconcile(self.links, self.integrations),
             health=self.health,
             calls_of=self.calls,
             inbox=self.inbox,

@@ -87,7 +87,7 @@ def stand(database_url: str, redis_url: str, *, arrives: Callable[[], bool] = la
         app.subscriptions.pinged(request.headers["X-Webhook-Subscription"])
         return "", 202
 
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     simulated = create_app()
     try:

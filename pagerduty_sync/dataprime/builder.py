@@ -120,7 +120,7 @@ class TreeBuilder(Transformer[Token, Any]):
         return tree.Negative(parts[1], at=_at(parts[0]))
 
     def member(self, parts: Parts) -> tree.Path:
-        owner, segment = parts[0], parts[2] if parts[1].type == "DOT" else parts[2 - 0]
+        owner, segment = parts[0], parts[2]
         if not isinstance(owner, tree.Path):
             raise _error(segment, "only a field has members")
         name = _text(segment) if segment.type == "STRING" else str(segment)

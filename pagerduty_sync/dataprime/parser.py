@@ -106,6 +106,8 @@ def _words(exc: UnexpectedInput) -> list[str]:
 
 
 def _expected(exc: UnexpectedInput) -> str:
+    if isinstance(exc, UnexpectedCharacters):
+        return " it is no sign of the language"
     words = _words(exc)
     if "filter" in words:
         return f" a command is expected: {', '.join(words)}"

@@ -128,6 +128,9 @@ class Bulk:
             self._write(ready[:half], calls, waiting)
             self._write(ready[half:], calls, waiting)
             return
+        if is_about_an_item:
+            # Asked for singly, PagerDuty says what is wrong with it.
+            return
         if isinstance(error, RateLimitError):
             calls.budget.throttled(Operation.BULK, error.retry_after_seconds)
         for visit, changes in ready:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,10 +17,16 @@ from pagerduty_sync.domain.connectors import (
     Preset,
     RoutingRule,
 )
-from pagerduty_sync.domain.incidents import Priority, Service
+from pagerduty_sync.domain.incidents import Service
 from pagerduty_sync.domain.presets import ACCOUNT_INCIDENTS
 from pagerduty_sync.errors import InvalidRequestError, NotFoundError, TemplateError
 from pagerduty_sync.handlers import templates
+from pagerduty_sync.handlers.account_choices import (
+    chosen_service,
+    default_priority_map,
+    require_known,
+    warnings_about,
+)
 from pagerduty_sync.pagerduty.client import PagerDutyClient
 from pagerduty_sync.stores.audit import Audit
 from pagerduty_sync.stores.connectors import Connectors
@@ -30,7 +35,6 @@ from pagerduty_sync.stores.integrations import Integrations
 from pagerduty_sync.stores.routing import Routing
 
 LONGEST_NAME = 200
-NEAR_NAMES = 5
 
 CASES = "cases"
 INCIDENT_FIELDS = frozenset({"title", "details", "urgency"})
@@ -90,7 +94,7 @@ class Configuration:
             raise InvalidRequestError(f"There is a connector named {name} already.", "name")
         found = chosen_service(self._client(integration.id).list_services(), service)
         table = dict(default_priority_map(integration.priorities) if priority_map is None else priority_map)
-        _require_known(table, integration.priorities)
+        require_known(table, integration.priorities)
         with self._database.transaction() as conn:
             made = self._connectors.create_bidirectional(
                 name,
@@ -102,7 +106,7 @@ class Configuration:
                 connection=conn,
             )
             self._audit.add(conn, who, "create", f"connector {name}", None, facts_of(made))
-        return NewConnector(made, _warnings(made, found, integration.priorities))
+        return NewConnector(made, warnings_about(made, found, integration.priorities))
 
     def update_connector(
         self,
@@ -114,7 +118,7 @@ class Configuration:
     ) -> Connector:
         """Change directions, field by field, or replace the priority map; raises NotFoundError, InvalidRequestError."""
         if priority_map is not None:
-            _require_known(priority_map, self._integration().priorities)
+            require_known(priority_map, self._integration().priorities)
         with self._database.transaction() as conn:
             before = self._connectors.by_name(name, conn)
             if before is None:
@@ -213,35 +217,6 @@ class Configuration:
         return integration
 
 
-def default_priority_map(priorities: Sequence[Priority]) -> dict[CasePriority, str]:
-    """Pairs by name where the account uses ours, else by order of severity; what is left over stays unmapped."""
-    by_name = {priority.name.strip().upper(): priority.id for priority in reversed(priorities)}
-    named = {each: by_name[each.value] for each in CasePriority if each.value in by_name}
-    return named or {each: priority.id for each, priority in zip(CasePriority, priorities, strict=False)}
-
-
-def chosen_service(services: Sequence[Service], wanted: str) -> Service:
-    """The service with this id or name; raises InvalidRequestError that names similar ones."""
-    wanted = wanted.strip()
-    for matching in (
-        [one for one in services if one.id == wanted],
-        [one for one in services if one.name == wanted],
-        [one for one in services if one.name.casefold() == wanted.casefold()],
-    ):
-        if len(matching) == 1:
-            return matching[0]
-        if matching:
-            ids = ", ".join(one.id for one in matching)
-            raise InvalidRequestError(f"Several services are named {wanted}: {ids}. Give the id.", "service")
-    names = {one.name.casefold(): one.name for one in services}
-    near = difflib.get_close_matches(wanted.casefold(), names, NEAR_NAMES)
-    near = near or [folded for folded in names if wanted and wanted.casefold() in folded][:NEAR_NAMES]
-    hint = (
-        f"Similar: {', '.join(names[folded] for folded in near)}." if near else f"There are {len(services)} services."
-    )
-    raise InvalidRequestError(f"The account has no service {ascii(wanted[:80])[1:-1]}. {hint}", "service")
-
-
 def facts_of(connector: Connector) -> dict[str, object]:
     """What the audit keeps of a connector."""
     return {
@@ -251,25 +226,3 @@ def facts_of(connector: Connector) -> dict[str, object]:
         "directions": {name.value: direction.value for name, direction in connector.directions.items()},
         "priority_map": {name.value: id_ for name, id_ in connector.priority_map.items()},
     }
-
-
-def _require_known(table: Mapping[CasePriority, str], priorities: Sequence[Priority]) -> None:
-    unknown = sorted(set(table.values()) - {priority.id for priority in priorities})
-    if unknown:
-        listed = ", ".join(f"{priority.name} = {priority.id}" for priority in priorities) or "none"
-        raise InvalidRequestError(
-            f"The account has no priority {ascii(unknown[0][:60])[1:-1]}; it has {listed}.", "priority_map"
-        )
-
-
-def _warnings(made: Connector, service: Service, priorities: Sequence[Priority]) -> list[str]:
-    warnings = []
-    if service.status == "disabled":
-        warnings.append(f"The service {service.name} is disabled, so PagerDuty opens no incidents on it.")
-    without = [each.value for each in CasePriority if each not in made.priority_map]
-    unused = [priority.name for priority in priorities if priority.id not in made.priority_map.values()]
-    if without:
-        warnings.append(f"Case priorities without a counterpart: {', '.join(without)}.")
-    if unused:
-        warnings.append(f"PagerDuty priorities without a counterpart: {', '.join(unused)}.")
-    return warnings

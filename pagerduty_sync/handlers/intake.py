@@ -67,7 +67,7 @@ class Intake:
         reason = Reason.HEALED if cause == RECONCILE else Reason.APPLIED
         for operation in settled.wrote.values():
             visit.log(Direction.INBOUND, operation, reason, cause=cause)
-        if cause and not visit.link.is_doubtful:
+        if cause and not visit.link.is_doubtful and not visit.link.wants_notes:
             causes = {name: what for name, what in visit.link.causes.items() if name != READ}
             visit.link = replace(visit.link, causes=causes)
         return settled

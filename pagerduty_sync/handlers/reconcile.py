@@ -1,63 +1,111 @@
-"""Reading through all open links by pages of incidents: what an event should have told and did not, a read tells.
+"""Reading what no event has told: open incidents by pages, and the account's log since the last time for notes.
 
-Costs one call per hundred incidents and one per difference found.
+Costs one call per hundred incidents, one per hundred lines of log, and one per difference found.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
-from pagerduty_sync.domain.connectors import Field
+from pagerduty_sync.domain.connectors import Field, Integration
 from pagerduty_sync.domain.incidents import Incident, IncidentStatus
 from pagerduty_sync.domain.links import Link
 from pagerduty_sync.handlers.calls import Calls
 from pagerduty_sync.pagerduty.budget import CallClass
 from pagerduty_sync.pagerduty.incidents import IncidentFilter
+from pagerduty_sync.pagerduty.resources import LogEntry
+from pagerduty_sync.stores.integrations import Integrations
 from pagerduty_sync.stores.links import Links
 
 LINKS_AT_ONCE = 1_000
+LINES_PER_CALL = 100
+OPEN_STATUSES = (IncidentStatus.TRIGGERED, IncidentStatus.ACKNOWLEDGED)
+OVERLAP = timedelta(minutes=2)
+"""The log is read again from a little before: clocks differ, and a line may be written a moment late."""
+FIRST_LOOK = timedelta(hours=48)
+NOTE_LINE = "annotate_log_entry"
 
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """How many links were compared and how many of them differ; `is_cut_short` by the budget."""
+    """How many links were compared, how many of them differ, and how many have notes to read."""
 
-    compared: int
-    doubted: int
-    pages: int
+    compared: int = 0
+    doubted: int = 0
+    noted: int = 0
     is_cut_short: bool = False
 
 
+class _NoBudgetError(Exception):
+    """The rest is read the next time; calls for people come first."""
+
+
 class Reconcile:
-    def __init__(self, links: Links) -> None:
+    def __init__(self, links: Links, integrations: Integrations) -> None:
         self._links = links
+        self._integrations = integrations
 
-    def run(self, integration_id: str, calls: Calls) -> Reconciled:
-        """Compare all links whose pair is still open with PagerDuty's lists. Raises PagerDutyError."""
-        links = [link for link in self._all_links(integration_id) if _is_open(link)]
+    def run(self, integration: Integration, calls: Calls) -> Reconciled:
+        """Compare, and ask for a read of what differs. Raises PagerDutyError."""
+        links = self._all_links(integration.id)
         if not links:
-            return Reconciled(0, 0, 0)
-        incidents: dict[str, Incident] = {}
-        services = sorted({link.service_id for link in links})
-        which = IncidentFilter((IncidentStatus.TRIGGERED, IncidentStatus.ACKNOWLEDGED), services, None, None, True)
-        offset: int | None = 0
-        pages = 0
-        while offset is not None:
-            if calls.budget.take(CallClass.RECONCILE) > 0:
-                return Reconciled(0, 0, pages, is_cut_short=True)
-            calls.begin()
-            page = calls.client.get_incident_page(which, offset)
-            incidents.update({incident.id: incident for incident in page.incidents})
-            offset, pages = page.next_offset, pages + 1
-        different = [link.id for link in links if _differs(link, incidents.get(link.incident_id or ""))]
-        return Reconciled(len(links), self._links.doubt(different, CallClass.RECONCILE.value), pages)
+            return Reconciled()
+        compared = [link for link in links if _is_open(link)]
+        try:
+            doubted = self._compare(compared, calls)
+            noted = self._read_log(integration, calls)
+        except _NoBudgetError:
+            return Reconciled(len(compared), is_cut_short=True)
+        return Reconciled(len(compared), doubted, noted)
 
-    def _all_links(self, integration_id: str) -> Sequence[Link]:
+    def _compare(self, links: Sequence[Link], calls: Calls) -> int:
+        if not links:
+            return 0
+        services = sorted({link.service_id for link in links})
+        which = IncidentFilter(OPEN_STATUSES, services, None, None, True)
+        listed: dict[str, Incident] = {}
+        offset: int | None = 0
+        while offset is not None:
+            _take(calls)
+            page = calls.client.get_incident_page(which, offset)
+            listed.update({incident.id: incident for incident in page.incidents})
+            offset = page.next_offset
+        different = [link.id for link in links if _differs(link, listed.get(link.incident_id or ""))]
+        return self._links.doubt(different, CallClass.RECONCILE.value)
+
+    def _read_log(self, integration: Integration, calls: Calls) -> int:
+        """Incidents that got a note from somebody else since the last time have their notes read."""
+        until, known = self._integrations.log_read(integration.id)
+        since = until - OVERLAP if until else datetime.now(UTC) - FIRST_LOOK
+        incident_ids: set[str] = set()
+        lines: list[LogEntry] = []
+        _take(calls)
+        for line in calls.client.list_log_entries(since):
+            lines.append(line)
+            if len(lines) % LINES_PER_CALL == 0:
+                _take(calls)
+            is_ours = line.by is not None and line.by.id == integration.user_id
+            if line.type == NOTE_LINE and line.incident_id and line.id not in known and not is_ours:
+                incident_ids.add(line.incident_id)
+        noted = self._links.want_notes(integration.id, sorted(incident_ids), CallClass.RECONCILE.value)
+        if lines:
+            newest = max(line.created_at for line in lines)
+            last = [line.id for line in lines if line.created_at >= newest - OVERLAP]
+            self._integrations.set_log_read(integration.id, newest, last)
+        return noted
+
+    def _all_links(self, integration_id: str) -> list[Link]:
         found: list[Link] = []
         while page := self._links.open_links(integration_id, found[-1].id if found else None, LINKS_AT_ONCE):
             found += page
         return found
+
+
+def _take(calls: Calls) -> None:
+    if calls.budget.take(CallClass.RECONCILE) > 0:
+        raise _NoBudgetError
 
 
 def _is_open(link: Link) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pagerduty_sync.domain.cases import Case, CaseEvent, CaseStatus, CaseSystem
 from pagerduty_sync.domain.connectors import Connector, ConnectorPath, Destination, RoutingRule
@@ -20,13 +21,17 @@ from pagerduty_sync.stores.routing import Routing
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What the rules say of one Case: who matched, where its incident goes, and which rules could not be read."""
+    """What the rules say of one Case: who matched, where its incident goes, and which rules could not be read.
+
+    `one_way` are the destinations by service key, which are told of the Case beside any incident of its own.
+    """
 
     rules: Sequence[RoutingRule]
     destination: Destination | None
     connector: Connector | None
     problems: Sequence[str] = ()
     passed_over: Sequence[str] = ()
+    one_way: Sequence[tuple[Destination, Connector]] = ()
 
 
 class Router:
@@ -41,6 +46,7 @@ class Router:
         connectors: Connectors,
         deliveries: Deliveries,
         case_url: str,
+        goes_one_way: Callable[[str], bool] = lambda case_id: False,
     ) -> None:
         self._database = database
         self._cases = cases
@@ -50,6 +56,7 @@ class Router:
         self._connectors = connectors
         self._deliveries = deliveries
         self._case_url = case_url
+        self._goes_one_way = goes_one_way
 
     def route(self, case_id: str) -> str | None:
         """The link of a Case that has changed, its own or a new one; None, its reason logged, when it goes nowhere."""
@@ -66,9 +73,13 @@ class Router:
             return None
         if case.status is CaseStatus.PENDING_ACTIVATION:
             return self._pass(case, changes, Reason.WAITS_FOR_ACTIVATION)
+        match = self.match(case)
+        if match.connector is None and (match.one_way or self._goes_one_way(case.id)):
+            # The one-way path looks at the same changes for itself and writes its own rows.
+            self._case_events.mark_handled(None, [change.id for change in changes])
+            return None
         if not case.status.is_open:
             return self._pass(case, changes, Reason.NOT_OPEN)
-        match = self.match(case)
         if match.connector is None or match.destination is None:
             return self._pass(case, changes, Reason.NO_ROUTE, "; ".join(match.problems))
         assert match.connector.integration_id is not None and match.connector.service_id is not None
@@ -87,34 +98,24 @@ class Router:
     def match(self, case: Case) -> Match:
         """All rules that are true of this Case; the first bi-directional destination opens its one incident."""
         context = case_context(case, self._case_url.format(name=case.name))
-        matching: list[RoutingRule] = []
-        fallbacks: list[RoutingRule] = []
-        problems: list[str] = []
-        for rule in self._routing.rules("cases"):
-            if not rule.is_enabled:
-                continue
-            try:
-                if not evaluate(rule.condition, context):
-                    continue
-            except TemplateError as exc:
-                problems.append(f"rule {rule.name}: {exc}")
-                continue
-            (fallbacks if rule.is_fallback else matching).append(rule)
-        rules = matching or fallbacks
+        rules, problems = matching(self._routing.rules("cases"), context)
         chosen: tuple[Destination, Connector] | None = None
         passed_over = []
+        one_way: dict[str, tuple[Destination, Connector]] = {}
         for rule in rules:
             for destination in rule.destinations:
                 connector = self._connectors.by_id(destination.connector_id)
-                if connector is None or connector.path is not ConnectorPath.BIDIRECTIONAL:
+                if connector is None:
                     continue
-                if chosen is None:
+                if connector.path is not ConnectorPath.BIDIRECTIONAL:
+                    one_way.setdefault(connector.id, (destination, connector))
+                elif chosen is None:
                     chosen = (destination, connector)
                 elif connector.id != chosen[1].id:
                     passed_over.append(f"{rule.name} → {connector.name}")
         if chosen is None:
-            return Match(rules, None, None, problems)
-        return Match(rules, *chosen, problems, passed_over)
+            return Match(rules, None, None, problems, one_way=tuple(one_way.values()))
+        return Match(rules, *chosen, problems, passed_over, tuple(one_way.values()))
 
     def _pass(self, case: Case, changes: Sequence[CaseEvent], reason: Reason, detail: str = "") -> str | None:
         """The Case goes nowhere; each of its changes says why. Always None: there is no link."""
@@ -135,3 +136,21 @@ class Router:
             self._case_events.mark_handled(conn, [change.id for change in changes])
             self._deliveries.add(conn, rows)
         return None
+
+
+def matching(rules: Sequence[RoutingRule], context: Mapping[str, Any]) -> tuple[list[RoutingRule], list[str]]:
+    """The rules that are true of what the context tells, else the fallbacks that are; and those that cannot be read."""
+    true: list[RoutingRule] = []
+    fallbacks: list[RoutingRule] = []
+    problems: list[str] = []
+    for rule in rules:
+        if not rule.is_enabled:
+            continue
+        try:
+            if not evaluate(rule.condition, context):
+                continue
+        except TemplateError as exc:
+            problems.append(f"rule {rule.name}: {exc}")
+            continue
+        (fallbacks if rule.is_fallback else true).append(rule)
+    return true or fallbacks, problems

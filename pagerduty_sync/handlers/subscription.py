@@ -26,6 +26,8 @@ log = structlog.get_logger(__name__)
 
 PING_SECONDS = 10.0
 PING_POLL_SECONDS = 0.25
+OVERLAP_SECONDS = 3600.0
+"""For so long a subscription goes on beside the one that replaced it: its last deliveries may be on their way still."""
 
 # Every reason that is about the subscription begins with one of these, so that the check of the key leaves it alone.
 _NOT_ARRIVED, _AWAITED, _NOT_MADE = (
@@ -77,12 +79,25 @@ class SubscriptionKeeper:
         else:
             kept_id = self._make(integration, client)
             actions.append(f"made the webhook subscription {kept_id}")
+        retiring = self._subscriptions.retiring(integration.id, OVERLAP_SECONDS)
+        older = [ours[id_] for id_ in held if id_ in ours and id_ != kept_id]
         # Only now, so that an old address hears of events until the new one does.
-        actions += self._delete([ours[id_] for id_ in held if id_ in ours and id_ != kept_id], client)
+        actions += self._delete([one for one in older if one.url != url or one.id not in retiring], client)
         for gone in (set(held) | unreadable) - set(ours):
             self._subscriptions.remove(gone)
             actions.append(f"forgot the webhook subscription {gone}, which PagerDuty has no more")
         return Ensured(kept_id, actions)
+
+    def make_another(self, integration: Integration, client: PagerDutyClient) -> str:
+        """A subscription with a secret of its own beside the one in use; `ensure` ends the overlap. Any PagerDutyError.
+        """
+        return self._make(integration, client)
+
+    def drop(self, subscription_id: str, client: PagerDutyClient) -> None:
+        """Delete one subscription there and forget its secret; raises any PagerDutyError."""
+        with suppress(IncidentNotFoundError):
+            client.delete_webhook_subscription(subscription_id)
+        self._subscriptions.remove(subscription_id)
 
     def remove_all(self, integration: Integration, client: PagerDutyClient) -> list[str]:
         """Delete our subscriptions at PagerDuty and forget them; raises any PagerDutyError with the rest undone."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -76,9 +76,8 @@ class Sync:
             visit = self._open(claim)
             if visit is None:
                 return Looked()
-            settled = self._intake.take_in(visit)
+            due = _due(visit, self._intake.take_in(visit).plan)
             self._caller.record(visit)
-            due = _due(settled.plan)
             is_dirty = self._links.release(claim, due, keeps_backoff=True)
             return Looked(claim.link.integration_id if due else None, is_dirty)
         return Looked()
@@ -123,7 +122,7 @@ class Sync:
                     return failed if wait > 0 else None
                 settled = self._intake.settle(visit)
                 self._caller.record(visit)
-            self._give_back(visit, _due(settled.plan))
+            self._give_back(visit, _due(visit, settled.plan))
         return None
 
     def _call_together(self, integration_id: str, calls: Calls) -> None:
@@ -143,7 +142,7 @@ class Sync:
             raise
         for visit, _ in visited:
             with self._giving_back_on_failure(visit.claim):
-                due = waiting.get(visit.link.id) or _due(self._intake.settle(visit).plan)
+                due = waiting.get(visit.link.id) or _due(visit, self._intake.settle(visit).plan)
                 self._give_back(visit, due)
 
     def _open(self, claim: Claim) -> Visit | None:
@@ -174,8 +173,9 @@ class Sync:
             raise
 
 
-def _due(plan: Plan) -> Due | None:
-    """The most urgent class of what is left to call, due now."""
+def _due(visit: Visit, plan: Plan) -> Due | None:
+    """The most urgent class of what is left to call, due now. With nothing left, nothing is failing any more."""
     if not plan.incident_actions:
+        visit.link = replace(visit.link, attempts=0, failing_since=None)
         return None
     return Due(0.0, min(class_of(action) for action in plan.incident_actions).value)

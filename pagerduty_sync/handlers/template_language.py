@@ -6,9 +6,7 @@ Safe by construction: a template is parsed, every node of it must be on a list, 
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextvars import ContextVar
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from types import TracebackType
 from typing import Any
@@ -19,13 +17,11 @@ from jinja2.runtime import LoopContext, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from pagerduty_sync.errors import TemplateError
-from pagerduty_sync.handlers import template_filters
+from pagerduty_sync.handlers import template_filters, template_limits
 
 MAX_TEMPLATE_CHARACTERS = 20_000
 """What Coralogix allows a preset's field to hold."""
 MAX_DEPTH = 100
-MAX_ITERATIONS = 10_000
-MAX_SECONDS = 1.0
 
 _NODES: tuple[type[nodes.Node], ...] = (
     nodes.Output, nodes.TemplateData, nodes.Const, nodes.Name, nodes.Getattr, nodes.Getitem, nodes.Filter, nodes.Test,
@@ -62,48 +58,6 @@ class _Environment(ImmutableSandboxedEnvironment):
         return self.undefined(f"there is no {str(argument)[:60]}")
 
 
-class _Allowance:
-    """What one rendering may still use up."""
-
-    def __init__(self) -> None:
-        self._deadline = time.monotonic() + MAX_SECONDS
-        self._iterations = MAX_ITERATIONS
-
-    def check_time(self) -> None:
-        if time.monotonic() > self._deadline:
-            raise TemplateError(f"takes longer than {MAX_SECONDS:g} seconds")
-
-    def step(self) -> None:
-        self._iterations -= 1
-        if self._iterations < 0:
-            raise TemplateError(f"loops more than {MAX_ITERATIONS:,} times")
-        self.check_time()
-
-
-_allowance: ContextVar[_Allowance | None] = ContextVar("allowance", default=None)
-
-
-def _items(value: object) -> Iterable[object]:
-    """What a loop with one variable runs over."""
-    return _counted(value.keys() if isinstance(value, Mapping) else value)
-
-
-def _pairs(value: object) -> Iterable[object]:
-    """What a loop with two variables runs over: of a mapping, its keys with their values, as Tera has it."""
-    return _counted(value.items() if isinstance(value, Mapping) else value)
-
-
-def _counted(value: object) -> Iterator[object]:
-    if isinstance(value, Undefined):
-        str(value)  # raises, naming what is missing
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise TemplateError("a loop needs a list or a mapping")
-    allowance = _allowance.get() or _Allowance()
-    for item in value:
-        allowance.step()
-        yield item
-
-
 def _verdict(value: object) -> bool:
     """A condition's outcome; what is missing counts as false."""
     if isinstance(value, bool):
@@ -117,16 +71,6 @@ def _kind(value: object) -> str:
     return "text" if isinstance(value, str) else "a number" if isinstance(value, int | float) else "a list or mapping"
 
 
-def _timed(call: Callable[..., Any]) -> Callable[..., Any]:
-    def timed(*args: Any, **named: Any) -> Any:
-        allowance = _allowance.get()
-        if allowance is not None:
-            allowance.check_time()
-        return call(*args, **named)
-
-    return timed
-
-
 def _make_environment() -> _Environment:
     # Without the optimizer nothing of a template is carried out while it is only checked.
     environment = _Environment(
@@ -138,9 +82,14 @@ def _make_environment() -> _Environment:
     )
     environment.globals.clear()
     environment.filters.clear()
-    environment.filters.update({name: _timed(call) for name, call in template_filters.FILTERS.items()})
+    environment.filters.update({name: template_limits.timed(call) for name, call in template_filters.FILTERS.items()})
     environment.filters.update(
-        {"_items": _items, "_pairs": _pairs, "_verdict": _verdict, "_shown": template_filters.shown}
+        {
+            "_items": template_limits.items,
+            "_pairs": template_limits.pairs,
+            "_verdict": _verdict,
+            "_shown": template_filters.shown,
+        }
     )
     environment.tests.clear()
     environment.tests.update(template_filters.TESTS)
@@ -169,20 +118,23 @@ def compiled_condition(source: str) -> Template:
 
 def run(template: Template, context: Mapping[str, Any], longest: int) -> str:
     """Carry a template out; raises TemplateError, and nothing else, with the line that failed."""
-    pieces, size = [], 0
-    token = _allowance.set(_Allowance())
     try:
-        for piece in template.root_render_func(template.new_context(dict(context))):
-            size += len(piece)
-            if size > longest:
-                raise TemplateError(f"gives more than {longest:,} characters")
-            pieces.append(piece)
+        with template_limits.allowance() as allowance:
+            return _joined(template.root_render_func(template.new_context(dict(context))), longest, allowance)
     except Exception as exc:  # whatever a template does wrong is the template's error
         reason = exc.reason if isinstance(exc, TemplateError) else str(exc)[:200] or type(exc).__name__
         raise TemplateError(reason, _line_of(exc.__traceback__, template)) from None
-    finally:
-        _allowance.reset(token)
-    return "".join(pieces)
+
+
+def _joined(pieces: Iterable[str], longest: int, allowance: template_limits.Allowance) -> str:
+    kept, size = [], 0
+    for piece in pieces:
+        allowance.check_time()
+        size += len(piece)
+        if size > longest:
+            raise TemplateError(f"gives more than {longest:,} characters")
+        kept.append(piece)
+    return "".join(kept)
 
 
 def _parsed(source: str) -> nodes.Template:

@@ -83,15 +83,15 @@ class Upkeep:
         if integration is None or integration.status in (IntegrationStatus.DISCONNECTED, IntegrationStatus.CONNECTING):
             return []
         try:
-            result = self._reconcile.run(integration.id, self._calls_of(integration.id))
+            result = self._reconcile.run(integration, self._calls_of(integration.id))
         except UnauthorizedError as exc:
             self._health.disconnect_because(integration.id, str(exc))
             return []
         except PagerDutyError as exc:
             log.warning("reconcile_put_off", error=str(exc))
             return []
-        log.info("reconciled", compared=result.compared, doubted=result.doubted, pages=result.pages)
-        return [integration.id] if result.doubted else []
+        log.info("reconciled", compared=result.compared, doubted=result.doubted, noted=result.noted)
+        return [integration.id] if result.doubted or result.noted else []
 
     def watch(self) -> bool:
         """Look after the webhook subscription; True when it had to be repaired, so that events may be missing."""

@@ -55,9 +55,11 @@ class AccountCalls(Transport):
         """What the account's plan can do: the cheapest check of any key (API reference: List abilities)."""
         return self.get("/abilities").many("abilities", parse_ability)
 
-    def list_log_entries(self, since: datetime, until: datetime) -> Iterator[LogEntry]:
+    def list_log_entries(self, since: datetime, until: datetime | None = None) -> Iterator[LogEntry]:
         """The account's log between two instants, each page fetched when needed (API reference: List log entries)."""
-        params = [("since", since.isoformat()), ("until", until.isoformat()), ("is_overview", "false")]
+        params = [("since", since.isoformat()), ("is_overview", "false")]
+        if until is not None:
+            params.append(("until", until.isoformat()))
         return self._all("/log_entries", "log_entries", parse_log_entry, params)
 
     def _all(self, path: str, key: str, parse: Callable[[object], T], params: Params = ()) -> Iterator[T]:

@@ -19,6 +19,10 @@ CREATE TABLE integrations (
     status_at         timestamptz NOT NULL DEFAULT now(),
     -- [{"id": "...", "name": "P1"}, ...] most severe first, as the account listed them when last asked.
     priorities        jsonb NOT NULL DEFAULT '[]',
+    -- Until when the account's log has been read for notes, in PagerDuty's clock, and the last lines before that: a line
+    -- may be written a moment late, and none shall count twice.
+    log_read_until    timestamptz,
+    log_lines_read    text[] NOT NULL DEFAULT '{}',
     created_at        timestamptz NOT NULL DEFAULT now(),
     -- At most one PagerDuty integration per account.
     is_only           boolean NOT NULL DEFAULT true UNIQUE CHECK (is_only)

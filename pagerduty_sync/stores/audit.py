@@ -10,9 +10,12 @@ from typing import Any
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from pagerduty_sync.errors import InvalidRequestError
 from pagerduty_sync.stores.database import Connection, Database
+from pagerduty_sync.stores.page_tokens import read_token, write_token
 
 Facts = Mapping[str, Any]
+LARGEST_PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +69,27 @@ class Audit:
             conn.cursor(row_factory=class_row(AuditEntry)) as cursor,
         ):
             return cursor.execute("SELECT * FROM audit ORDER BY id DESC LIMIT %(limit)s", {"limit": limit}).fetchall()
+
+    def find(
+        self, *, who: str = "", subject: str = "", limit: int = 100, page_token: str | None = None
+    ) -> tuple[list[AuditEntry], str | None]:
+        """One page of changes, newest first, and the token of the next, None after the last. Empty words ask nothing."""
+        if not 1 <= limit <= LARGEST_PAGE:
+            raise InvalidRequestError(f"limit must be from 1 to {LARGEST_PAGE}.", "limit")
+        question = ["audit", who, subject]
+        (after,) = read_token(page_token, question, int) if page_token else (None,)
+        with (
+            self._database.transaction() as conn,
+            conn.cursor(row_factory=class_row(AuditEntry)) as cursor,
+        ):
+            found = cursor.execute(
+                """
+                SELECT * FROM audit
+                WHERE (%(after)s::bigint IS NULL OR id < %(after)s)
+                  AND (%(who)s = '' OR who = %(who)s) AND (%(subject)s = '' OR subject = %(subject)s)
+                ORDER BY id DESC LIMIT %(limit)s
+                """,
+                {"after": after, "who": who, "subject": subject, "limit": limit + 1},
+            ).fetchall()
+        page = found[:limit]
+        return page, write_token(question, page[-1].id) if len(found) > limit else None

@@ -312,6 +312,27 @@ class Links:
                 {"ids": list(link_ids), "call_class": call_class},
             ).rowcount
 
+    def want_notes(self, integration_id: str, incident_ids: Sequence[str], call_class: int) -> int:
+        """Ask for the notes of these incidents, as far as they have a living link nobody works on. How many."""
+        with self._database.transaction() as conn:
+            return conn.execute(
+                """
+                UPDATE links
+                SET pictures = pictures || jsonb_build_object(
+                        'wants_notes', true,
+                        'causes', (pictures -> 'causes') || '{"read": "reconcile"}'),
+                    due_at = coalesce(due_at, now()),
+                    due_class = least(due_class, %(call_class)s::smallint)
+                WHERE integration_id = %(integration_id)s AND incident_id = ANY(%(incident_ids)s)
+                  AND state = 'linked' AND lease_token IS NULL
+                """,
+                {
+                    "integration_id": integration_id,
+                    "incident_ids": list(incident_ids),
+                    "call_class": call_class,
+                },
+            ).rowcount
+
     # ------------------------------------------------------------ what is to be done
 
     def wanting_a_look(self, limit: int, older_than_seconds: float) -> list[str]:

@@ -50,7 +50,10 @@ class Routing:
                         "templates": Jsonb(dict(builtin.templates)),
                     },
                 )
-            rows = conn.execute("SELECT * FROM presets WHERE is_builtin ORDER BY name").fetchall()
+            rows = conn.execute(
+                "SELECT * FROM presets WHERE is_builtin ORDER BY array_position(%(names)s::text[], name), name",
+                {"names": [builtin.name for builtin in BUILTIN_PRESETS]},
+            ).fetchall()
         return [preset_of(row) for row in rows]
 
     def create_preset(

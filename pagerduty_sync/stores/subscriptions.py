@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from pagerduty_sync.errors import NotFoundError, SecretError
 from pagerduty_sync.stores.database import Connection, Database
@@ -23,6 +24,16 @@ class Signers:
     is_adding: bool
     secrets: Mapping[str, str] = field(repr=False)
     unreadable: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A subscription whose secret we keep, since when, and when a test event last came through it."""
+
+    id: str
+    created_at: datetime
+    heard_at: datetime | None
+    is_retiring: bool = False
 
 
 class Subscriptions:
@@ -74,6 +85,36 @@ class Subscriptions:
             return conn.execute(
                 "SELECT status, is_two_way FROM integrations WHERE id::text = %(id)s", {"id": integration_id}
             ).fetchone()
+
+    def held(self, integration_id: str) -> list[Held]:
+        """Every subscription of one integration, newest first."""
+        with self._database.transaction() as conn:
+            rows = conn.execute(
+                """
+                SELECT id, created_at, pinged_at FROM webhook_subscriptions
+                WHERE integration_id::text = %(id)s ORDER BY created_at DESC, id
+                """,
+                {"id": integration_id},
+            ).fetchall()
+        return [Held(row["id"], row["created_at"], row["pinged_at"]) for row in rows]
+
+    def retiring(self, integration_id: str, overlap_seconds: float) -> set[str]:
+        """Those that a younger one has replaced so recently, or so much of whose mail is unread, that they must stay."""
+        with self._database.transaction() as conn:
+            rows = conn.execute(
+                """
+                SELECT old.id FROM webhook_subscriptions old
+                JOIN LATERAL (
+                    SELECT id, created_at FROM webhook_subscriptions
+                    WHERE integration_id = old.integration_id ORDER BY created_at DESC, id LIMIT 1
+                ) newest ON newest.id <> old.id
+                WHERE old.integration_id::text = %(id)s
+                  AND (newest.created_at > now() - make_interval(secs => %(overlap)s)
+                       OR EXISTS (SELECT FROM inbox WHERE state = 'received' AND subscription_id = old.id))
+                """,
+                {"id": integration_id, "overlap": overlap_seconds},
+            ).fetchall()
+        return {row["id"] for row in rows}
 
     def add(self, integration_id: str, subscription_id: str, secret: str, connection: Connection | None = None) -> None:
         """Store the secret of a subscription, which PagerDuty tells only once; a repeat replaces it."""

@@ -34,7 +34,7 @@ from pagerduty_sync.simulator.model import Event, Subscription, Webhook
 from pagerduty_sync.stores.database import Connection, Database, translated_errors
 
 START = datetime(2026, 4, 1, 12, 0, 0, tzinfo=UTC).timestamp()
-TRANSACTION_SECONDS = 0.002
+JOB_SECONDS = 0.002
 CALL_SECONDS = 0.03
 
 SYNC_URL = "http://sync.test"
@@ -62,43 +62,83 @@ def instant(epoch: float) -> datetime:
     return datetime.fromtimestamp(epoch, UTC)
 
 
+# Statements that are all there is to their transaction: they need no BEGIN and COMMIT around them.
+_ALONE = (
+    "UPDATE links SET dirty_at = coalesce",
+    "SET lease_token = gen_random_uuid()",
+    "SET lease_token = NULL, lease_until = NULL",
+    "state = 'linked' AND lease_token IS NULL",
+)
+
+
+class _Session:
+    """A connection that begins a transaction with the first write: most transactions only read, and one trip is enough.
+
+    Deaths come between transactions, so a read outside of one sees what it would have seen inside.
+    """
+
+    def __init__(self, connection: psycopg.Connection[DictRow]) -> None:
+        self._connection = connection
+        self._is_alone = False
+        self.is_begun = False
+
+    def execute(self, query: Any, params: Any = None, **options: Any) -> psycopg.Cursor[DictRow]:
+        if not self.is_begun:
+            text = query if isinstance(query, str) else query.decode() if isinstance(query, bytes) else "SELECT"
+            assert not self._is_alone, f"this transaction was thought to be one statement: {text}"
+            self._is_alone = any(mark in text for mark in _ALONE)
+            if not self._is_alone and (not text.lstrip().startswith("SELECT") or "FOR UPDATE" in text):
+                self._connection.pgconn.exec_(b"BEGIN")
+                self.is_begun = True
+        return self._connection.execute(query, params, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "transaction" and not self.is_begun:
+            self._connection.pgconn.exec_(b"BEGIN")
+            self.is_begun = True
+        return getattr(self._connection, name)
+
+
 class ClockedDatabase(Database):
-    """One connection instead of a pool, whose transactions begin at the simulated time. `point` is told of each."""
+    """One connection instead of a pool, at the simulated time. `point` is told of each transaction."""
 
     def __init__(self, url: str, **_: Any) -> None:
         self.clock = new_clock()
         self.point: Callable[[str], None] = lambda name: None
         self._connection: psycopg.Connection[DictRow] = psycopg.connect(url, autocommit=True, row_factory=dict_row)
         self._connection.execute("SET timezone = 'UTC'")
-        self._depth = 0
+        self._told = 0.0
+        self._session: _Session | None = None
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        if self._depth:
-            with translated_errors(), self._connection.transaction():
-                yield self._connection
+        if self._session is not None:
+            with translated_errors(), self._session.transaction():
+                yield self._session  # type: ignore[misc]
             return
         self.point("before a transaction")
-        self.clock.advance(TRANSACTION_SECONDS)
-        now = instant(self.clock.now()).isoformat(sep=" ")
         run = self._connection.pgconn.exec_
-        run(f"BEGIN; SET LOCAL histories.now = '{now}'".encode())
-        self._depth += 1
+        if self._told != self.clock.now():
+            self._told = self.clock.now()
+            run(f"SET histories.now = '{instant(self._told).isoformat(sep=' ')}'".encode())
+        session = self._session = _Session(self._connection)
         try:
             with translated_errors():
-                yield self._connection
+                yield session  # type: ignore[misc]
         except BaseException:
-            run(b"ROLLBACK")
+            if session.is_begun:
+                run(b"ROLLBACK")
             raise
         else:
-            run(b"COMMIT")
+            if session.is_begun:
+                run(b"COMMIT")
         finally:
-            self._depth -= 1
+            self._session = None
         self.point("after a transaction")
 
-    @property
-    def is_in_transaction(self) -> bool:
-        return self._depth > 0
+    def run(self, script: bytes) -> None:
+        """Plain statements, by nobody at no point."""
+        self._connection.pgconn.exec_(script)
 
     def close(self) -> None:
         self._connection.close()

@@ -41,6 +41,7 @@ from tests.histories.faults import Fates, WorkerDied
 from tests.histories.wiring import (
     CALL_SECONDS,
     CLOCK_SQL,
+    JOB_SECONDS,
     PAGERDUTY_URL,
     START,
     SYNC_URL,
@@ -262,6 +263,7 @@ class World:
     def _reset_time(self) -> None:
         self.clock.offset = START
         self.is_working = False
+        self._is_dead = False
         self._in_point = False
         self._events: list[tuple[float, int, str, Callable[[], None]]] = []
         self._sequence = itertools.count()
@@ -281,7 +283,7 @@ class World:
         self.fates, self.service, self.journal = fates, service, Journal()
         self.case_ids = []
         self.others: dict[int, str] = {}
-        run = self.application.clocked._connection.pgconn.exec_
+        run = self.application.clocked.run
         if self._histories % CLEARED_BETWEEN_TRUNCATES == 0:
             run(TRUNCATE_SQL)
         run(CLEAR_SQL)
@@ -372,8 +374,9 @@ class World:
 
     def work(self, job: str, payload: Any) -> None:
         """One job of one worker, which may die on the way."""
-        outer = (self.is_working, self._last_call)
-        self.is_working, self._last_call = True, ""
+        outer = (self.is_working, self._is_dead, self._last_call)
+        self.is_working, self._is_dead, self._last_call = True, False, ""
+        self.clock.advance(JOB_SECONDS)
         try:
             self.workers.run(job, payload)
         except WorkerDied:
@@ -387,11 +390,15 @@ class World:
             self.journal.failures.append(failure)
             self.tell(f"  {failure}")
         finally:
-            self.is_working, self._last_call = outer
+            self.is_working, self._is_dead, self._last_call = outer
 
     def point(self, name: str) -> None:
         """A worker is between two statements: here it may die, or the world may turn on."""
-        if not self.is_working or self._in_point or not self._armed:
+        if self._in_point:
+            return
+        if self._is_dead:
+            raise WorkerDied
+        if not self.is_working or not self._armed:
             return
         armed = self._armed[0]
         armed[0] -= 1
@@ -401,7 +408,7 @@ class World:
         step: Step = armed[1]
         self.tell(f"  {step} ({name})")
         if step.inner is None:
-            self.is_working = False
+            self._is_dead = True
             raise WorkerDied
         self._in_point = True
         try:
@@ -455,13 +462,14 @@ class World:
             raise requests.exceptions.ReadTimeout("no answer, and nothing was done")
         if fault and fault[0] in "45":
             self._arm_simulator(fault)
-        before = self._look(path)
-        is_linked = method == "GET" or before is None or self._is_linked(before[0])
+        is_write = method != "GET" and path.startswith("/incidents")
+        before = self._look_all(path, body) if is_write else {}
+        linked = {id_ for id_ in before if self._is_linked(id_)}
         status, response_headers, content = serve(self.pagerduty, method, url, headers, body)
         self.clock.advance(CALL_SECONDS)
         self._last_call = f"{method} {path}"
-        if method != "GET" and status < 300:
-            self._note_write(method, path, before, body, content, is_linked, is_lost=fault == "lost_reply")
+        if is_write and status < 300:
+            self._note_writes(method, path, before, body, linked, is_lost=fault == "lost_reply")
         self.point(f"after {method} {path}")
         if fault == "lost_reply":
             raise requests.exceptions.ReadTimeout("done, but the answer was lost")
@@ -481,11 +489,13 @@ class World:
         else:
             knobs.fail_before = Rule(next=1, options={"status": int(fault), "how": "html"})
 
-    def _look(self, path: str) -> tuple[str, str, str | None] | None:
-        """Id, status and priority of the incident a path names."""
-        parts = path.split("/")
-        incident = self.simulator.account.incident(parts[2]) if len(parts) > 2 and parts[1] == "incidents" else None
-        return (incident.id, incident.status, incident.priority_id) if incident else None
+    def _look_all(self, path: str, body: bytes) -> dict[str, tuple[str, str | None]]:
+        """State by id of every incident a request names, in its path or as items of its body."""
+        ids = [path.split("/")[2]] if path.startswith("/incidents/") else []
+        if path == "/incidents" and body:
+            ids = [item["id"] for item in json.loads(body).get("incidents", [])]
+        found = {id_: self.simulator.account.incident(id_) for id_ in ids}
+        return {id_: (one.status, one.priority_id) for id_, one in found.items() if one is not None}
 
     def _is_linked(self, incident_id: str) -> bool:
         pairs = self._quietly(self.workers.pairs)
@@ -500,38 +510,43 @@ class World:
         finally:
             self._in_point, self.clock.offset = was, at
 
-    def _note_write(
+    def _note_writes(
         self,
         method: str,
         path: str,
-        before: tuple[str, str, str | None] | None,
+        before: Mapping[str, tuple[str, str | None]],
         body: bytes,
-        content: bytes,
-        is_linked: bool,
+        linked: set[str],
+        *,
         is_lost: bool,
     ) -> None:
-        if not path.startswith("/incidents"):
-            return
-        incident_id = before[0] if before else json.loads(content)["incident"]["id"]
-        after = self._look(f"/incidents/{incident_id}")
-        text = body.decode()
-        # The same write again after an answer that was lost is a repetition asked for, not an echo.
-        is_repeat = (path, text) in self._unheard
-        if is_lost:
-            self._unheard.add((path, text))
+        """Put down what a call has done to each incident it names."""
+        content = json.loads(body)
+        items = {item["id"]: item for item in content.get("incidents", [])}
+        after = self._look_all(path, body)
         operation = f"{method} {'note' if path.endswith('/notes') else 'incident'}"
-        write = Write(
-            self.clock.now(),
-            operation,
-            incident_id,
-            before[1:] if before else None,
-            after[1:] if after else None,
-            text,
-            is_linked,
-            is_repeat,
-        )
-        self.journal.writes.append(write)
-        self.tell(f"  we: {method} {path} {text[:160]}  {write.before} → {write.after}")
+        if not before:
+            self.journal.writes.append(Write(self.clock.now(), operation, "", None, None, body.decode(), True, False))
+        for incident_id, was in before.items():
+            text = json.dumps(items.get(incident_id) or content.get("incident") or content)
+            # The same write again after an answer that was lost is a repetition asked for, not an echo.
+            is_repeat = (incident_id, text) in self._unheard
+            if is_lost or self._is_dead:
+                self._unheard.add((incident_id, text))
+            write = Write(
+                self.clock.now(),
+                operation,
+                incident_id,
+                was,
+                after.get(incident_id),
+                text,
+                incident_id in linked,
+                is_repeat,
+            )
+            self.journal.writes.append(write)
+            self.tell(f"  we: {method} {path} {text[:140]}  {was} → {write.after}")
+        if not before:
+            self.tell(f"  we: {method} {path} {body[:140].decode()}")
 
     # ------------------------------------------------------------ PagerDuty's webhooks
 
@@ -631,6 +646,7 @@ class World:
 
     def _quietly_timed(self, do: Callable[[], Any]) -> Any:
         """A person's own request: no worker is at a point because of it."""
+        self.clock.advance(JOB_SECONDS)
         was, self._in_point = self._in_point, True
         try:
             return do()

@@ -426,8 +426,23 @@ def test_reconcile_heals_what_no_webhook_told(harness: Harness) -> None:
     assert harness.case(cases[1].id).status is CaseStatus.RESOLVED
     assert harness.case(cases[2].id).status is CaseStatus.ACTIVE
     assert "healed" in harness.reasons(cases[0].id)
-    # One page and one read for each difference.
-    assert len(harness.sim("GET", "/_sim/requests")["requests"]) - before == 1 + 2
+    # One page of incidents, one of the log, and one read for each difference.
+    assert len(harness.sim("GET", "/_sim/requests")["requests"]) - before == 1 + 1 + 2
+
+
+def test_reconcile_heals_notes_no_webhook_told_also_after_the_resolve(harness: Harness) -> None:
+    case = harness.open_case()
+    harness.set_incident(case.id, status="resolved")
+    harness.run()
+    harness.faults(webhook_drop={"probability": 1.0})
+    harness.add_note(case.id, "Resolution Note: it was the cache")
+    harness.add_note(case.id, "and the disk")
+    harness.run()
+    assert harness.application.upkeep.reconcile() == [harness.integration_id]
+    harness.run()
+    assert harness.case(case.id).resolution_reason == "it was the cache"
+    assert harness.comments(case.id).count("and the disk") == 1
+    assert "healed" in harness.reasons(case.id)
 
 
 def test_a_webhook_of_our_own_create_that_overtakes_the_reply_waits_for_it(harness: Harness) -> None:

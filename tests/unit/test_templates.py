@@ -16,6 +16,7 @@ from pagerduty_sync.domain.cases import Actor, Case, CaseCategory, CasePriority,
 from pagerduty_sync.domain.connectors import ConnectorPath, Preset
 from pagerduty_sync.domain.presets import ACCOUNT_INCIDENTS, BUILTIN_PRESETS
 from pagerduty_sync.errors import TemplateError
+from pagerduty_sync.handlers import template_limits
 from pagerduty_sync.handlers.templates import (
     case_context,
     check_condition,
@@ -210,12 +211,10 @@ def test_an_error_names_its_line_and_reason() -> None:
 
 
 def test_time_is_bounded_even_when_every_turn_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pagerduty_sync.handlers import template_language
-
-    monkeypatch.setattr(template_language, "MAX_SECONDS", 0.05)
+    monkeypatch.setattr(template_limits, "MAX_SECONDS", 0.05)
     long = {"many": [str(number) for number in range(5000)]}
     inner = "{% for b in many %}{% if (b ~ b) == 'x' %}y{% endif %}{% endfor %}"
-    monkeypatch.setattr(template_language, "MAX_ITERATIONS", 10**9)
+    monkeypatch.setattr(template_limits, "MAX_ITERATIONS", 10**9)
     with pytest.raises(TemplateError, match="takes longer"):
         render("{% for a in many %}" + inner + "{% endfor %}", long)
 

@@ -58,7 +58,7 @@ class _Blueprint(Blueprint):  # type: ignore[misc]
     def route(self, rule: str, **options: Any) -> Callable[[View], View]:
         """Of an address with an id in it, nothing may be there."""
         register = super().route(rule, **options)
-        describe = refuses(404) if "<" in rule else refuses()
+        describe = refuses(400, 404) if "<" in rule else refuses()
         return lambda view: cast(View, register(describe(view)))
 
 
