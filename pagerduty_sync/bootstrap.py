@@ -139,9 +139,7 @@ class Application:
         )
         case_side = CaseSide(self.cases, self.links, visits)
         incident_side = IncidentSide(self.routing.preset, lambda name: case_url.format(name=name), visits.new_id)
-        intake = Intake(
-            inbox=self.inbox, visits=visits, case_side=case_side, list_comments=self.cases.list_comments
-        )
+        intake = Intake(inbox=self.inbox, visits=visits, case_side=case_side, list_comments=self.cases.list_comments)
         caller = Caller(visits=visits, incident_side=incident_side, disconnect=self.health.disconnect_because)
         self.sync = Sync(
             links=self.links,

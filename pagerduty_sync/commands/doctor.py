@@ -73,7 +73,7 @@ def examine(settings: Settings, *, pings: bool) -> Iterator[Check]:
 
 def _database(settings: Settings) -> list[Check]:
     try:
-        database = Database(settings.require_database_url(), wait_seconds=5)
+        database = Database(settings.require_database_url(), wait_seconds=2)
     except SyncError as exc:
         return [Check("database", False, str(exc))]
     try:

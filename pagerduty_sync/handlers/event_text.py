@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -15,8 +15,10 @@ from pagerduty_sync.domain.cases import Case
 from pagerduty_sync.domain.connectors import Preset
 from pagerduty_sync.domain.notifications import SEVERITY, Alert, Severity
 from pagerduty_sync.domain.presets import plain_title
-from pagerduty_sync.errors import TemplateError
+from pagerduty_sync.errors import InvalidRequestError, NotFoundError, TemplateError
 from pagerduty_sync.handlers.templates import case_context, render
+from pagerduty_sync.pagerduty.events import checked_routing_key
+from pagerduty_sync.stores.service_keys import ServiceKeys
 
 CLIENT = "pagerduty-sync"
 LONGEST_DETAILS = 400_000
@@ -26,11 +28,15 @@ Context = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class EventText:
-    """What a trigger is sent with; `problem` says which template failed and why, empty when none did."""
+class Trigger:
+    """What a trigger is sent with; `problem` says which template failed and why, empty when none did.
 
-    content: Mapping[str, Any]
+    `routing_key` is what a connector's template gave; None stands for the connector's own.
+    """
+
+    content: Mapping[str, Any] = field(default_factory=dict)
     problem: str = ""
+    routing_key: str | None = field(default=None, repr=False)
 
 
 def alert_context(alert: Alert) -> dict[str, Any]:
@@ -57,7 +63,7 @@ def alert_context(alert: Alert) -> dict[str, Any]:
     }
 
 
-def event_of_case(preset: Preset | None, case: Case, case_url: str) -> EventText:
+def event_of_case(preset: Preset | None, case: Case, case_url: str) -> Trigger:
     """The trigger of a Case; never raises. It always links back to the Case."""
     plain = {
         "summary": plain_title(case),
@@ -66,12 +72,11 @@ def event_of_case(preset: Preset | None, case: Case, case_url: str) -> EventText
         "timestamp": _instant(case.created_at),
         "custom_details": {"case": case.name, "description": case.description, "url": case_url},
     }
-    text = _text(preset, case_context(case, case_url), plain)
     extras = {"client": CLIENT, "client_url": case_url, "links": [{"href": case_url, "text": case.name}]}
-    return EventText({**text.content, **extras}, text.problem)
+    return _trigger(preset, case_context(case, case_url), plain, extras)
 
 
-def event_of_alert(preset: Preset | None, alert: Alert) -> EventText:
+def event_of_alert(preset: Preset | None, alert: Alert) -> Trigger:
     """The trigger of an alert; never raises."""
     plain: dict[str, Any] = {
         "summary": alert.name,
@@ -81,19 +86,47 @@ def event_of_alert(preset: Preset | None, alert: Alert) -> EventText:
     }
     if alert.occurred_at is not None:
         plain["timestamp"] = _instant(alert.occurred_at)
-    text = _text(preset, alert_context(alert), plain)
     extras: dict[str, Any] = {"client": CLIENT}
     if alert.url:
         extras |= {"client_url": alert.url, "links": [{"href": alert.url, "text": alert.name}]}
-    return EventText({**text.content, **extras}, text.problem)
+    return _trigger(preset, alert_context(alert), plain, extras)
 
 
-def routing_key_of(template: str, context: Context) -> str:
-    """What a connector's template yields as the routing key; raises TemplateError, which does not quote it."""
-    return render(template, context, LONGEST_FIELD).strip()
+class Triggers:
+    """Makes the triggers that connectors are sent, each with its preset and with the key its connector asks for."""
+
+    def __init__(self, preset: Callable[[str], Preset | None], service_keys: ServiceKeys, case_url: str) -> None:
+        self._preset = preset
+        self._service_keys = service_keys
+        self._case_url = case_url
+
+    def of_case(self, connector_id: str, preset_id: str, case: Case) -> Trigger:
+        url = self._case_url.format(name=case.name)
+        return self._keyed(event_of_case(self._preset(preset_id), case, url), connector_id, case_context(case, url))
+
+    def of_alert(self, connector_id: str, preset_id: str, alert: Alert) -> Trigger:
+        return self._keyed(event_of_alert(self._preset(preset_id), alert), connector_id, alert_context(alert))
+
+    def _keyed(self, trigger: Trigger, connector_id: str, context: Context) -> Trigger:
+        try:
+            connector = self._service_keys.of(connector_id)
+        except NotFoundError:
+            # Gone since it matched; whoever sends finds that too, and says so.
+            return trigger
+        if connector.key_template is None:
+            return trigger
+        try:
+            key = checked_routing_key(render(connector.key_template, context, LONGEST_FIELD))
+        except (TemplateError, InvalidRequestError) as exc:
+            own = "so the connector's own key was used" if connector.has_key else "and there is no other key"
+            problem = f"The template of the routing key failed, {own} ({exc})"
+            return replace(trigger, problem="; ".join(filter(None, (trigger.problem, problem))))
+        return replace(trigger, routing_key=key)
 
 
-def _text(preset: Preset | None, context: Context, plain: Mapping[str, Any]) -> EventText:
+def _trigger(
+    preset: Preset | None, context: Context, plain: Mapping[str, Any], extras: Mapping[str, Any]
+) -> Trigger:
     payload, problems = dict(plain), []
     for name, read in _FIELDS.items():
         template = preset.templates.get(name) if preset else None
@@ -106,7 +139,7 @@ def _text(preset: Preset | None, context: Context, plain: Mapping[str, Any]) -> 
     problem = ""
     if preset and problems:
         problem = f"Preset {preset.name} failed, so the plain text was used ({'; '.join(problems)})"
-    return EventText({"payload": {name: _storable(value) for name, value in payload.items()}}, problem)
+    return Trigger(_storable({"payload": payload, **extras}), problem)
 
 
 def _optional(text: str) -> str:

@@ -52,17 +52,12 @@ class Reconcile:
         links = self._all_links(integration.id)
         if not links:
             return Reconciled()
-        compared = [link for link in links if _is_open(link)]
         try:
-            doubted = self._compare(compared, calls)
-            noted = self._read_log(integration, calls)
+            return Reconciled(len(links), self._compare(links, calls), self._read_log(integration, calls))
         except _NoBudgetError:
-            return Reconciled(len(compared), is_cut_short=True)
-        return Reconciled(len(compared), doubted, noted)
+            return Reconciled(len(links), is_cut_short=True)
 
     def _compare(self, links: Sequence[Link], calls: Calls) -> int:
-        if not links:
-            return 0
         services = sorted({link.service_id for link in links})
         which = IncidentFilter(OPEN_STATUSES, services, None, None, True)
         listed: dict[str, Incident] = {}
@@ -89,8 +84,9 @@ class Reconcile:
             is_ours = line.by is not None and line.by.id == integration.user_id
             if line.type == NOTE_LINE and line.incident_id and line.id not in known and not is_ours:
                 incident_ids.add(line.incident_id)
-        noted = self._links.want_notes(integration.id, sorted(incident_ids), CallClass.RECONCILE.value)
-        if lines:
+        living, noted = self._links.want_notes(integration.id, sorted(incident_ids), CallClass.RECONCILE.value)
+        if lines and noted == living:
+            # Otherwise a link was being worked on, and its line is read again the next time.
             newest = max(line.created_at for line in lines)
             last = [line.id for line in lines if line.created_at >= newest - OVERLAP]
             self._integrations.set_log_read(integration.id, newest, last)
@@ -114,9 +110,9 @@ def _is_open(link: Link) -> bool:
 
 
 def _differs(link: Link, incident: Incident | None) -> bool:
-    """An incident missing from the lists of open ones has been resolved, moved or deleted: a read will tell."""
+    """An open incident missing from the lists has been resolved, moved or deleted: a read will tell."""
     if incident is None:
-        return True
+        return _is_open(link)
     status, priority = link.seen(Field.STATUS), link.seen(Field.PRIORITY)
     return (
         status is None

@@ -89,8 +89,7 @@ class SubscriptionKeeper:
         return Ensured(kept_id, actions)
 
     def make_another(self, integration: Integration, client: PagerDutyClient) -> str:
-        """A subscription with a secret of its own beside the one in use; `ensure` ends the overlap. Any PagerDutyError.
-        """
+        """A subscription with a secret of its own beside the one in use, until `ensure` ends the overlap."""
         return self._make(integration, client)
 
     def drop(self, subscription_id: str, client: PagerDutyClient) -> None:

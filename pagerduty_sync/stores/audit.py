@@ -73,7 +73,7 @@ class Audit:
     def find(
         self, *, who: str = "", subject: str = "", limit: int = 100, page_token: str | None = None
     ) -> tuple[list[AuditEntry], str | None]:
-        """One page of changes, newest first, and the token of the next, None after the last. Empty words ask nothing."""
+        """One page of changes, newest first, and the token of the next, None after the last. Empty words match all."""
         if not 1 <= limit <= LARGEST_PAGE:
             raise InvalidRequestError(f"limit must be from 1 to {LARGEST_PAGE}.", "limit")
         question = ["audit", who, subject]

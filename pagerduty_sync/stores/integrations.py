@@ -81,7 +81,7 @@ class Integrations:
         return max(row["seconds"], 0.0) if row else 0.0
 
     def log_read(self, integration_id: str) -> tuple[datetime | None, set[str]]:
-        """Until when the account's log has been read, in PagerDuty's clock, and the ids of the last lines before that."""
+        """Until when the account's log has been read, in PagerDuty's clock, and the ids of the last lines before."""
         with self._database.transaction() as conn:
             row = conn.execute(
                 "SELECT log_read_until, log_lines_read FROM integrations WHERE id::text = %(id)s",

@@ -312,10 +312,17 @@ class Links:
                 {"ids": list(link_ids), "call_class": call_class},
             ).rowcount
 
-    def want_notes(self, integration_id: str, incident_ids: Sequence[str], call_class: int) -> int:
-        """Ask for the notes of these incidents, as far as they have a living link nobody works on. How many."""
+    def want_notes(self, integration_id: str, incident_ids: Sequence[str], call_class: int) -> tuple[int, int]:
+        """Ask for the notes of these incidents. How many have a living link, and of how many nobody works on it now."""
         with self._database.transaction() as conn:
-            return conn.execute(
+            found = conn.execute(
+                """
+                SELECT count(*) AS living FROM links
+                WHERE integration_id = %s AND incident_id = ANY(%s) AND state = 'linked'
+                """,
+                (integration_id, list(incident_ids)),
+            ).fetchone()
+            asked = conn.execute(
                 """
                 UPDATE links
                 SET pictures = pictures || jsonb_build_object(
@@ -332,6 +339,7 @@ class Links:
                     "call_class": call_class,
                 },
             ).rowcount
+        return (int(found["living"]) if found else 0), asked
 
     # ------------------------------------------------------------ what is to be done
 
@@ -357,12 +365,14 @@ class Links:
         return [str(row["integration_id"]) for row in rows]
 
     def open_links(self, integration_id: str, after_id: str | None, limit: int) -> list[Link]:
-        """Linked pairs, in order of their ids, for reading through all of them."""
+        """Pairs that may still move, in order of their ids: those not resolved, and for a week those that are."""
         with self._database.transaction() as conn:
             rows = conn.execute(
                 """
                 SELECT * FROM links
                 WHERE integration_id = %(integration_id)s AND state = 'linked'
+                  AND (pictures #>> '{fields,status,incident,value}' IS DISTINCT FROM 'resolved'
+                       OR updated_at > now() - interval '7 days')
                   AND (%(after_id)s::uuid IS NULL OR id > %(after_id)s::uuid)
                 ORDER BY id LIMIT %(limit)s
                 """,

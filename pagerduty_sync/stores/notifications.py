@@ -10,12 +10,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from pagerduty_sync.domain.notifications import EventAction, History
 from pagerduty_sync.stores.database import Connection, Database
 from pagerduty_sync.stores.secrets import SecretBox
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change of a Case that the one-way path has not looked at; `kind` as in CaseEvent."""
+
+    id: int
+    kind: str
+
 
 @dataclass(frozen=True, slots=True)
 class NewNotification:
@@ -111,13 +118,14 @@ class Notifications:
 
     # ------------------------------------------------------------ changes of Cases
 
-    def unseen_changes(self, case_id: str) -> list[DictRow]:
-        """Number and kind of the Case's changes that this path has not looked at, in order."""
+    def unseen_changes(self, case_id: str) -> list[Change]:
+        """The Case's changes that this path has not looked at, in order."""
         with self._database.transaction() as conn:
-            return conn.execute(
+            rows = conn.execute(
                 "SELECT id, kind FROM case_events WHERE case_id = %(case_id)s AND notified_at IS NULL ORDER BY id",
                 {"case_id": case_id},
-            ).fetchall()
+            )
+            return [Change(row["id"], row["kind"]) for row in rows]
 
     def cases_unseen(self, limit: int, older_than_seconds: float) -> list[str]:
         """Cases with a change that has waited this long for a look by this path."""

@@ -99,7 +99,7 @@ class Subscriptions:
         return [Held(row["id"], row["created_at"], row["pinged_at"]) for row in rows]
 
     def retiring(self, integration_id: str, overlap_seconds: float) -> set[str]:
-        """Those that a younger one has replaced so recently, or so much of whose mail is unread, that they must stay."""
+        """Those that a younger one has replaced but that must stay: just now, or with webhooks nobody has read yet."""
         with self._database.transaction() as conn:
             rows = conn.execute(
                 """

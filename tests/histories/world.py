@@ -50,6 +50,7 @@ from tests.histories.wiring import (
     Line,
     Post,
     Wire,
+    clocked_datetime,
     new_clock,
     response_of,
     seeded_uuid,
@@ -68,7 +69,7 @@ CLEAR_SQL = b"""
 DELETE FROM comment_ledger; DELETE FROM links; DELETE FROM inbox; DELETE FROM case_events; DELETE FROM case_timeline;
 DELETE FROM cases; DELETE FROM notification_deliveries;
 SELECT setval('histories_ids', 1000000), setval('case_numbers', 1, false);
-UPDATE integrations SET status = 'connected', status_reason = '';
+UPDATE integrations SET status = 'connected', status_reason = '', log_read_until = NULL;
 """
 TRUNCATE_SQL = b"""
 TRUNCATE comment_ledger, links, inbox, case_events, case_timeline, cases, notification_deliveries
@@ -301,6 +302,7 @@ class World:
         with (
             mock.patch("uuid.uuid4", seeded_uuid(dice)),
             mock.patch("secrets.token_bytes", lambda count=32: dice.randbytes(count)),
+            mock.patch("pagerduty_sync.handlers.reconcile.datetime", clocked_datetime(self.clock)),
         ):
             yield
 

@@ -430,6 +430,17 @@ def test_reconcile_heals_what_no_webhook_told(harness: Harness) -> None:
     assert len(harness.sim("GET", "/_sim/requests")["requests"]) - before == 1 + 1 + 2
 
 
+def test_reconcile_hears_of_a_re_open_no_webhook_told(harness: Harness) -> None:
+    case = harness.open_case()
+    harness.set_incident(case.id, status="resolved")
+    harness.run()
+    harness.faults(webhook_drop={"probability": 1.0})
+    harness.set_incident(case.id, status="triggered")
+    harness.application.upkeep.reconcile()
+    harness.run()
+    assert sum("re-opened" in text for text in harness.comments(case.id)) == 1
+
+
 def test_reconcile_heals_notes_no_webhook_told_also_after_the_resolve(harness: Harness) -> None:
     case = harness.open_case()
     harness.set_incident(case.id, status="resolved")

@@ -259,8 +259,18 @@ def test_output_is_bounded() -> None:
                 "not",
                 "and",
                 "loop",
+                "__class__",
+                "self",
+                "*",
+                "**",
+                "%",
+                "set",
+                "=",
+                " ",
+                "\n",
+                "\x00",
+                "ü",
             ]
-            + ["__class__", "self", "*", "**", "%", "set", "=", " ", "\n", "\x00", "ü"]
         ),
         max_size=30,
     ).map("".join)

@@ -55,11 +55,11 @@ class _Blueprint(Blueprint):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._prepare_doc_cbks.append(_describe_refusals)
 
-    def route(self, rule: str, **options: Any) -> Callable[[View], View]:
+    def route(self, rule: str, **options: Any) -> Decorator[Any]:
         """Of an address with an id in it, nothing may be there."""
         register = super().route(rule, **options)
         describe = refuses(400, 404) if "<" in rule else refuses()
-        return lambda view: cast(View, register(describe(view)))
+        return lambda view: register(describe(view))
 
 
 def _describe_refusals(doc: dict[str, Any], doc_info: dict[str, Any], **_: Any) -> dict[str, Any]:
