@@ -6,18 +6,29 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from psycopg import sql
 
 from pagerduty_sync.dataprime import functions, tree
 from pagerduty_sync.dataprime.errors import nearest
-from pagerduty_sync.dataprime.values import SQL_TYPES, Kind, Parameters, Value, as_kind, error
-
-if TYPE_CHECKING:
-    from pagerduty_sync.dataprime.expressions import Expressions
+from pagerduty_sync.dataprime.values import SQL_TYPES, Kind, Parameters, Value, as_kind, error, of_kind
 
 _INSTANT = re.compile(r"[1-9]\d{3}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)?)?", re.ASCII)
+
+
+class Compiler(Protocol):
+    """What compiles the arguments of a call."""
+
+    @property
+    def parameters(self) -> Parameters: ...
+
+    @property
+    def now(self) -> Value: ...
+
+    def value(self, node: tree.Expression) -> Value: ...
+
+    def condition(self, node: tree.Expression, *, strictly: bool = False) -> Value: ...
 
 
 def instant(literal: tree.Literal, parameters: Parameters) -> Value:
@@ -54,12 +65,12 @@ def alike(node: tree.Call, nodes: Sequence[tree.Expression], values: Sequence[Va
     return kind
 
 
-def _now(on: Expressions, node: tree.Call) -> Value:
+def _now(on: Compiler, node: tree.Call) -> Value:
     require_count(node, 0)
     return on.now
 
 
-def _if(on: Expressions, node: tree.Call) -> Value:
+def _if(on: Compiler, node: tree.Call) -> Value:
     require_count(node, 2, 3)
     condition = on.condition(node.arguments[0])
     answers = [on.value(argument) for argument in node.arguments[1:]]
@@ -74,7 +85,7 @@ def _if(on: Expressions, node: tree.Call) -> Value:
     )
 
 
-def _first_non_null(on: Expressions, node: tree.Call) -> Value:
+def _first_non_null(on: Compiler, node: tree.Call) -> Value:
     require_count(node, 1, 20)
     values = [on.value(argument) for argument in node.arguments]
     kind = alike(node, node.arguments, values)
@@ -87,7 +98,7 @@ def _first_non_null(on: Expressions, node: tree.Call) -> Value:
     )
 
 
-def _concat(on: Expressions, node: tree.Call) -> Value:
+def _concat(on: Compiler, node: tree.Call) -> Value:
     require_count(node, 1, 20)
     values = [_of_kind(on, argument, Kind.STRING, node) for argument in node.arguments]
     joined = sql.SQL(" || ").join([value.sql for value in values])
@@ -99,12 +110,12 @@ def _concat(on: Expressions, node: tree.Call) -> Value:
     )
 
 
-def _in(on: Expressions, node: tree.Call) -> Value:
+def _in(on: Compiler, node: tree.Call) -> Value:
     require_count(node, 2, 1_000)
     return _among(on, node, node.arguments[0], node.arguments[1:])
 
 
-def _array_contains(on: Expressions, node: tree.Call) -> Value:
+def _array_contains(on: Compiler, node: tree.Call) -> Value:
     require_count(node, 2)
     array, wanted = node.arguments
     if isinstance(array, tree.ArrayOf):
@@ -119,19 +130,21 @@ def _array_contains(on: Expressions, node: tree.Call) -> Value:
     return Value(found, Kind.BOOLEAN, size=held.size + value.size + 1)
 
 
-def _among(on: Expressions, node: tree.Call, wanted: tree.Expression, items: Sequence[tree.Expression]) -> Value:
+def _among(on: Compiler, node: tree.Call, wanted: tree.Expression, items: Sequence[tree.Expression]) -> Value:
     values = [on.value(part) for part in (wanted, *items)]
     if any(value.kind is Kind.NULL for value in values):
         raise error(node.at, f"{node.name} does not look for null; compare with it by == or !=")
     kind = alike(node, (wanted, *items), values)
-    array = sql.SQL(f"ARRAY[{{}}]::{SQL_TYPES[kind]}[]").format(  # type: ignore[arg-type]
+    array = sql.SQL(
+        f"ARRAY[{{}}]::{SQL_TYPES[kind]}[]"
+    ).format(  # type: ignore[arg-type]
         sql.SQL(", ").join([value.sql for value in values[1:]])
     )
     found = sql.SQL("({} = ANY({}))").format(values[0].sql, array)
     return Value(found, Kind.BOOLEAN, size=1 + sum(value.size for value in values))
 
 
-def _round_time(on: Expressions, node: tree.Call) -> Value:
+def _round_time(on: Compiler, node: tree.Call) -> Value:
     require_count(node, 2)
     moment = _of_kind(on, node.arguments[0], Kind.TIMESTAMP, node)
     step = node.arguments[1]
@@ -145,21 +158,21 @@ def _round_time(on: Expressions, node: tree.Call) -> Value:
     return Value(rounded, Kind.TIMESTAMP, moment.is_nullable, moment.size + 1)
 
 
-def _to_time_unit(on: Expressions, node: tree.Call) -> Value:
+def _to_time_unit(on: Compiler, node: tree.Call) -> Value:
     require_count(node, 1, 2)
     span = _of_kind(on, node.arguments[0], Kind.INTERVAL, node)
     converted = sql.SQL("(extract(epoch FROM {})::double precision / {})").format(span.sql, _unit(on, node))
     return replace(span, sql=converted, kind=Kind.NUMBER, size=span.size + 2)
 
 
-def _to_interval(on: Expressions, node: tree.Call) -> Value:
+def _to_interval(on: Compiler, node: tree.Call) -> Value:
     require_count(node, 1, 2)
     number = _of_kind(on, node.arguments[0], Kind.NUMBER, node)
     converted = sql.SQL("make_interval(secs => {} * {})").format(number.sql, _unit(on, node))
     return replace(number, sql=converted, kind=Kind.INTERVAL, size=number.size + 2)
 
 
-def _unit(on: Expressions, node: tree.Call) -> sql.Composable:
+def _unit(on: Compiler, node: tree.Call) -> sql.Composable:
     """The seconds of the time unit in the second argument; without one, of a nanosecond."""
     unit = node.arguments[1] if len(node.arguments) > 1 else tree.Literal("ns", at=node.at)
     name = unit.value if isinstance(unit, tree.Literal) else None
@@ -169,13 +182,11 @@ def _unit(on: Expressions, node: tree.Call) -> sql.Composable:
     return on.parameters.add(functions.UNITS[name], "double precision")
 
 
-def _of_kind(on: Expressions, node: tree.Expression, kind: Kind, call: tree.Call) -> Value:
-    from pagerduty_sync.dataprime.expressions import of_kind
-
+def _of_kind(on: Compiler, node: tree.Expression, kind: Kind, call: tree.Call) -> Value:
     return of_kind(on.value(node), node, (kind,), call.name)
 
 
-SPECIAL: dict[str, Callable[[Expressions, tree.Call], Value]] = {
+SPECIAL: dict[str, Callable[[Compiler, tree.Call], Value]] = {
     "now": _now,
     "if": _if,
     "firstNonNull": _first_non_null,

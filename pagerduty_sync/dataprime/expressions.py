@@ -15,7 +15,7 @@ from psycopg import sql
 from pagerduty_sync.dataprime import calls, conditions, functions, tree
 from pagerduty_sync.dataprime.errors import nearest
 from pagerduty_sync.dataprime.scope import Scope
-from pagerduty_sync.dataprime.values import Kind, Parameters, Value, as_kind, error
+from pagerduty_sync.dataprime.values import Kind, Parameters, Value, a_kind, as_kind, error, of_kind
 
 Aggregator = Callable[[tree.Call], Value]
 
@@ -39,7 +39,7 @@ class Expressions:
         if value.kind is Kind.NULL:
             value = replace(value, sql=as_kind(value, Kind.BOOLEAN), kind=Kind.BOOLEAN)
         if value.kind is not Kind.BOOLEAN:
-            raise error(node.at, f"a condition is true or false; this is {_a(value.kind)}")
+            raise error(node.at, f"a condition is true or false; this is {a_kind(value.kind)}")
         return conditions.strict(value) if strictly else value
 
     def _compile(self, node: tree.Expression, *, strictly: bool) -> Value:
@@ -83,7 +83,7 @@ class Expressions:
         function = functions.OPERATORS.get((node.operator, *kinds))
         if function is None:
             hint = "; concat(…) joins texts" if Kind.STRING in kinds and node.operator == "+" else ""
-            raise error(node.at, f"{node.operator} does not work on {_a(left.kind)} and {_a(right.kind)}{hint}")
+            raise error(node.at, f"{node.operator} does not work on {a_kind(left.kind)} and {a_kind(right.kind)}{hint}")
         return self._applied(function, [left, right])
 
     @staticmethod
@@ -99,7 +99,9 @@ class Expressions:
         to = functions.CAST_KINDS.get(node.to.lower())
         if to is None:
             known = ["string", "number", "timestamp"]
-            raise error(node.at, f"there is no cast to {node.to!r}, only to {', '.join(known)}", nearest(node.to, known))
+            raise error(
+                node.at, f"there is no cast to {node.to!r}, only to {', '.join(known)}", nearest(node.to, known)
+            )
         if isinstance(node.of, tree.Literal) and isinstance(node.of.value, str) and to is Kind.TIMESTAMP:
             return calls.instant(node.of, self.parameters)
         value = self.value(node.of)
@@ -107,7 +109,7 @@ class Expressions:
             return replace(value, sql=as_kind(value, to), kind=to)
         function = functions.CASTS.get((value.kind, to))
         if function is None:
-            raise error(node.at, f"{_a(value.kind)} cannot become {_a(to)}")
+            raise error(node.at, f"{a_kind(value.kind)} cannot become {a_kind(to)}")
         return self._applied(function, [value])
 
     # -------------------------------------------------------------- calls
@@ -116,7 +118,9 @@ class Expressions:
         known = {name.lower(): name for name in (*functions.FUNCTIONS, *functions.SPECIAL)}
         if node.name.lower() in functions.AGGREGATES:
             if self.aggregate is None:
-                raise error(node.at, f"{node.name} is an aggregate: it stands behind `aggregate`, and not inside another")
+                raise error(
+                    node.at, f"{node.name} is an aggregate: it stands behind `aggregate`, and not inside another"
+                )
             return self.aggregate(node)
         name = known.get(node.name.lower())
         if name is None:
@@ -126,7 +130,8 @@ class Expressions:
             value = self._plain(node, functions.FUNCTIONS[name])
         else:
             value = calls.SPECIAL[name](self, node)
-        return conditions.strict(value) if strictly and value.kind is Kind.BOOLEAN and name != "if" else value
+        is_chosen = name in ("if", "firstNonNull")  # a null among what they choose from is a value
+        return conditions.strict(value) if strictly and value.kind is Kind.BOOLEAN and not is_chosen else value
 
     def _plain(self, node: tree.Call, function: functions.Function) -> Value:
         calls.require_count(node, len(function.takes))
@@ -148,17 +153,3 @@ class Expressions:
             function.may_be_null or any(value.is_nullable for value in values),
             function.size([value.size for value in values]),
         )
-
-
-def of_kind(value: Value, node: tree.Expression, kinds: Sequence[Kind], taker: str) -> Value:
-    """The value, if it is of one of the kinds; a null becomes one of the first. Raises DataPrimeError."""
-    if value.kind is Kind.NULL:
-        return replace(value, sql=as_kind(value, kinds[0]), kind=kinds[0])
-    if value.kind not in kinds:
-        wanted = " or ".join(_a(kind) for kind in kinds)
-        raise error(node.at, f"{taker} takes {wanted} here; this is {_a(value.kind)}")
-    return value
-
-
-def _a(kind: Kind) -> str:
-    return f"{'an' if kind.value[0] in 'aeiou' else 'a'} {kind.value}" if kind is not Kind.NULL else "null"

@@ -63,11 +63,9 @@ class Field:
 
 
 STATUS_COLUMN = "status"
-_STATUS = (
-    "CASE WHEN d.outcome = 'deferred' AND d.reason IN ({}) THEN 'Failure' ELSE CASE d.outcome {} END END".format(
-        ", ".join(f"'{reason.value}'" for reason in NOT_TAKEN),
-        " ".join(f"WHEN '{outcome.value}' THEN '{statuses[0]}'" for outcome, statuses in STATUSES.items()),
-    )
+_STATUS = "CASE WHEN d.outcome = 'deferred' AND d.reason IN ({}) THEN 'Failure' ELSE CASE d.outcome {} END END".format(
+    ", ".join(f"'{reason.value}'" for reason in NOT_TAKEN),
+    " ".join(f"WHEN '{outcome.value}' THEN '{statuses[0]}'" for outcome, statuses in STATUSES.items()),
 )
 _SEVERITY = f"CASE WHEN ({_STATUS}) IN ('Success', 'Discarded') THEN 'Info' ELSE 'Error' END"
 _LATENESS = "(extract(epoch FROM d.at - coalesce(e.occurred_at, i.received_at)) * 1000)::double precision"

@@ -192,9 +192,7 @@ class Limit(Node):
     rows: int
 
 
-Command: TypeAlias = (
-    Filter | Choose | Create | GroupBy | CountBy | Count | Distinct | DedupeBy | OrderBy | Limit
-)
+Command: TypeAlias = Filter | Choose | Create | GroupBy | CountBy | Count | Distinct | DedupeBy | OrderBy | Limit
 
 
 @dataclass(frozen=True, slots=True)

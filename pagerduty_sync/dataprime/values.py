@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from psycopg import sql
 
 from pagerduty_sync.dataprime.errors import DataPrimeError
-from pagerduty_sync.dataprime.tree import Position
+from pagerduty_sync.dataprime.tree import Expression, Position
 
 
 class Kind(StrEnum):
@@ -104,3 +105,18 @@ def sortable(value: Value) -> sql.Composable:
 def as_text_of_time(value: sql.Composable) -> sql.Composed:
     """A timestamp as the text it is shown as."""
     return sql.SQL("""to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')""").format(value)
+
+
+def of_kind(value: Value, node: Expression, kinds: Sequence[Kind], taker: str) -> Value:
+    """The value, if it is of one of the kinds; a null becomes one of the first. Raises DataPrimeError."""
+    if value.kind is Kind.NULL:
+        return replace(value, sql=as_kind(value, kinds[0]), kind=kinds[0])
+    if value.kind not in kinds:
+        wanted = " or ".join(a_kind(kind) for kind in kinds)
+        raise error(node.at, f"{taker} takes {wanted} here; this is {a_kind(value.kind)}")
+    return value
+
+
+def a_kind(kind: Kind) -> str:
+    """The kind with its article."""
+    return f"{'an' if kind.value[0] in 'aeiou' else 'a'} {kind.value}" if kind is not Kind.NULL else "null"

@@ -1,5 +1,5 @@
 """A new webhook secret without losing an event: a second subscription is made, both deliver for a while, then the
-watchdog deletes the first. What both deliver is one event to the inbox, and what the first one signed is believed to the end.
+watchdog deletes the first. What both deliver is one event to the inbox; what the first signed is believed to the end.
 """
 
 from __future__ import annotations
