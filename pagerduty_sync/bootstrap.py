@@ -13,13 +13,19 @@ from pagerduty_sync.handlers.calls import Calls
 from pagerduty_sync.handlers.case_side import CaseSide
 from pagerduty_sync.handlers.configuration import Configuration
 from pagerduty_sync.handlers.connection import Connection
+from pagerduty_sync.handlers.event_calls import EventCalls
+from pagerduty_sync.handlers.event_sending import EventSender
+from pagerduty_sync.handlers.event_text import Triggers
 from pagerduty_sync.handlers.health import Health
 from pagerduty_sync.handlers.inbound import Inbound
 from pagerduty_sync.handlers.incident_side import IncidentSide
 from pagerduty_sync.handlers.intake import Intake
+from pagerduty_sync.handlers.notifications import Notifier
+from pagerduty_sync.handlers.pushes import PushReader
 from pagerduty_sync.handlers.quickstart import Quickstart
 from pagerduty_sync.handlers.reconcile import Reconcile
 from pagerduty_sync.handlers.routing import Router
+from pagerduty_sync.handlers.service_keys import ServiceKeyConnectors
 from pagerduty_sync.handlers.subscription import SubscriptionKeeper
 from pagerduty_sync.handlers.sync import Sync
 from pagerduty_sync.handlers.upkeep import Sweep, Upkeep
@@ -33,14 +39,18 @@ from pagerduty_sync.stores.cases import CaseStore
 from pagerduty_sync.stores.connectors import Connectors
 from pagerduty_sync.stores.database import Database
 from pagerduty_sync.stores.deliveries import Deliveries
+from pagerduty_sync.stores.event_queue import EventQueue
 from pagerduty_sync.stores.heartbeats import Heartbeats
 from pagerduty_sync.stores.inbox import Inbox
 from pagerduty_sync.stores.integrations import Integrations, no_such_integration
 from pagerduty_sync.stores.job_runs import JobRuns
 from pagerduty_sync.stores.ledger import LedgerStore
 from pagerduty_sync.stores.links import Links
+from pagerduty_sync.stores.notifications import Notifications
+from pagerduty_sync.stores.pushes import Pushes
 from pagerduty_sync.stores.routing import Routing
 from pagerduty_sync.stores.secrets import SecretBox
+from pagerduty_sync.stores.service_keys import ServiceKeys
 from pagerduty_sync.stores.subscriptions import Subscriptions
 from pagerduty_sync.stores.tokens import Tokens
 
@@ -68,9 +78,15 @@ class Application:
         self.subscriptions = Subscriptions(self.database, self.box)
         self.connectors = Connectors(self.database, self.box)
         self.routing = Routing(self.database)
+        self.service_keys = ServiceKeys(self.database, self.box)
+        self.notifications = Notifications(self.database, self.box)
+        self.event_queue = EventQueue(self.database, self.box, settings.lease_seconds)
+        self.pushes = Pushes(self.database)
         self.audit = Audit(self.database)
 
-        self.keeper = SubscriptionKeeper(self.integrations, self.subscriptions, settings.public_url)
+        self.keeper = SubscriptionKeeper(
+            self.integrations, self.subscriptions, settings.public_url, is_wanted=settings.inbound != "poll"
+        )
         self.connection = Connection(
             database=self.database,
             integrations=self.integrations,
@@ -102,6 +118,7 @@ class Application:
         self._redis: redis.Redis | None = None
         self._calls: dict[str, tuple[str, Calls]] = {}
         self._join_sync(settings)
+        self._join_one_way(settings)
 
     def _join_sync(self, settings: Settings) -> None:
         """The parts that keep links in step."""
@@ -124,6 +141,7 @@ class Application:
             connectors=self.connectors,
             deliveries=self.deliveries,
             case_url=case_url,
+            goes_one_way=self.notifications.has_told,
         )
         visits = Visits(
             database=self.database,
@@ -140,7 +158,12 @@ class Application:
         case_side = CaseSide(self.cases, self.links, visits)
         incident_side = IncidentSide(self.routing.preset, lambda name: case_url.format(name=name), visits.new_id)
         intake = Intake(inbox=self.inbox, visits=visits, case_side=case_side, list_comments=self.cases.list_comments)
-        caller = Caller(visits=visits, incident_side=incident_side, disconnect=self.health.disconnect_because)
+        caller = Caller(
+            visits=visits,
+            incident_side=incident_side,
+            disconnect=self.health.disconnect_because,
+            give_up_after_seconds=settings.retry_hours * 3600,
+        )
         self.sync = Sync(
             links=self.links,
             integrations=self.integrations,
@@ -150,7 +173,14 @@ class Application:
             bulk=Bulk(intake, caller),
             calls_of=self.calls,
         )
-        self.sweep = Sweep(inbox=self.inbox, case_events=self.case_events, links=self.links)
+        self.sweep = Sweep(
+            inbox=self.inbox,
+            case_events=self.case_events,
+            links=self.links,
+            notifications=self.notifications,
+            event_queue=self.event_queue,
+            pushes=self.pushes,
+        )
         self.upkeep = Upkeep(
             integrations=self.integrations,
             reconcile=Reconcile(self.links, self.integrations),
@@ -158,8 +188,53 @@ class Application:
             calls_of=self.calls,
             inbox=self.inbox,
             deliveries=self.deliveries,
+            event_queue=self.event_queue,
+            pushes=self.pushes,
             inbox_retention_days=settings.inbox_retention_days,
             deliveries_retention_days=settings.deliveries_retention_days,
+        )
+
+    def _join_one_way(self, settings: Settings) -> None:
+        """The parts that tell service-key connectors of Cases and alerts."""
+        self.event_calls = EventCalls(lambda: self.redis)
+        triggers = Triggers(self.routing.preset, self.service_keys, f"{settings.public_url}/cases/{{name}}")
+        self.notifier = Notifier(
+            database=self.database,
+            cases=self.cases,
+            notifications=self.notifications,
+            deliveries=self.deliveries,
+            triggers=triggers,
+            match=self.router.match,
+            is_linked=lambda case_id: self.links.of_case(case_id) is not None,
+        )
+        self.push_reader = PushReader(
+            database=self.database,
+            pushes=self.pushes,
+            cases=self.cases,
+            look_again=self.notifier.look_again,
+            notifications=self.notifications,
+            triggers=triggers,
+            routing=self.routing,
+            connectors=self.connectors,
+            deliveries=self.deliveries,
+        )
+        self.event_sender = EventSender(
+            database=self.database,
+            queue=self.event_queue,
+            service_keys=self.service_keys,
+            deliveries=self.deliveries,
+            client_of=self.event_calls.client_of,
+            budget_of=self.event_calls.budget_of,
+            give_up_after_seconds=settings.retry_hours * 3600,
+        )
+        self.service_key_connectors = ServiceKeyConnectors(
+            database=self.database,
+            connectors=self.connectors,
+            service_keys=self.service_keys,
+            deliveries=self.deliveries,
+            audit=self.audit,
+            client=self.client,
+            client_of=self.event_calls.client_of,
         )
 
     @property
@@ -203,6 +278,7 @@ class Application:
         """Give every connection back; the object is of no use afterwards."""
         for _, calls in self._calls.values():
             calls.client.close()
+        self.event_calls.close()
         if self._redis is not None:
             self._redis.close()
         self.database.close()

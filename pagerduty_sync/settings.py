@@ -151,6 +151,8 @@ class Settings:
         "info", _one_of("debug", "info", "warning", "error")
     )
 
+    inbound: Literal["webhooks", "poll", "both"] = _setting("webhooks", _one_of("webhooks", "poll", "both"))
+    poll_seconds: int = _setting(15, _whole(2, 3_600))
     requests_per_minute: int = _setting(900, _whole(1, 100_000))
     retry_hours: int = _setting(48, _whole(1, 720))
     unacknowledge_cases: bool = _setting(True, _switch)

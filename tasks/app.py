@@ -24,13 +24,15 @@ ROUTES = {
     f"{PREFIX}.route_cases": "sync",
     f"{PREFIX}.sync_links": "sync",
     f"{PREFIX}.call_pagerduty": "outbound",
+    f"{PREFIX}.notify_cases": "notifications",
+    f"{PREFIX}.read_pushes": "notifications",
     f"{PREFIX}.send_event": "notifications",
     f"{PREFIX}.ship_deliveries": "deliveries",
     f"{PREFIX}.sweep": "scheduled",
     f"{PREFIX}.reconcile": "scheduled",
     f"{PREFIX}.watchdog": "scheduled",
     f"{PREFIX}.check_key": "scheduled",
-    f"{PREFIX}.poll_cases": "scheduled",
+    f"{PREFIX}.poll_log": "scheduled",
 }
 # A message that a worker held when the broker went away comes back after this time: longer than any countdown (30 s).
 VISIBILITY_TIMEOUT_SECONDS = 90
@@ -108,6 +110,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
             "watchdog": _every(30, "watchdog"),
             "check_key": _every(60, "check_key"),
             "ship_deliveries": _every(3_600, "ship_deliveries"),
+            **({} if settings.inbound == "webhooks" else {"poll_log": _every(settings.poll_seconds, "poll_log")}),
         },
     }
 
@@ -139,5 +142,12 @@ broker_guard.install()
 app = Celery(
     PREFIX,
     loader=Loader,
-    include=["tasks.inbound", "tasks.sync", "tasks.scheduled", "tasks.outbound"],
+    include=[
+        "tasks.inbound",
+        "tasks.sync",
+        "tasks.outbound",
+        "tasks.notifications",
+        "tasks.pushes",
+        "tasks.scheduled",
+    ],
 )

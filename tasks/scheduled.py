@@ -6,9 +6,11 @@ from celery import Task
 
 from tasks.app import app
 from tasks.inbound import verify_webhooks
+from tasks.notifications import notify_cases, send_event
 from tasks.nudging import nudge
 from tasks.outbound import call_pagerduty
 from tasks.process import application
+from tasks.pushes import read_pushes
 from tasks.sync import route_cases, sync_links
 
 IDS_AT_ONCE = 200
@@ -27,6 +29,9 @@ def sweep() -> None:
         _in_batches(sync_links, found.link_ids)
         for integration_id in found.integration_ids:
             nudge(call_pagerduty, integration_id)
+        _in_batches(notify_cases, found.untold_case_ids)
+        _in_batches(read_pushes, found.push_ids)
+        _in_batches(send_event, found.notification_ids)
         this.heartbeats.beat(["beat"])
 
 
@@ -37,6 +42,16 @@ def reconcile() -> None:
     with this.job_runs.claim("reconcile", this.settings.reconcile_seconds / 2) as is_mine:
         if is_mine:
             for integration_id in this.upkeep.reconcile():
+                nudge(call_pagerduty, integration_id)
+
+
+@app.task(name="pagerduty_sync.poll_log")
+def poll_log() -> None:
+    """Read what happened in PagerDuty from the account's log, where no webhook can tell."""
+    this = application()
+    with this.job_runs.claim("poll_log", this.settings.poll_seconds / 2) as is_mine:
+        if is_mine:
+            for integration_id in this.upkeep.poll():
                 nudge(call_pagerduty, integration_id)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tasks.app import app
+from tasks.notifications import tell
 from tasks.nudging import nudge
 from tasks.outbound import call_pagerduty
 from tasks.process import application
@@ -14,11 +15,12 @@ LOOKS_AT_ONCE = 3
 
 @app.task(name="pagerduty_sync.route_cases")
 def route_cases(case_ids: Sequence[str]) -> None:
-    """Find or make the links of Cases that have changed, then look at them."""
+    """Find or make the links of Cases that have changed, look at them, then let the one-way path have its look."""
     router = application().router
     link_ids = [link_id for case_id in case_ids if (link_id := router.route(case_id)) is not None]
     if link_ids:
         look_at(link_ids)
+    tell(case_ids)
 
 
 @app.task(name="pagerduty_sync.sync_links")

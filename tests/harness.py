@@ -67,12 +67,17 @@ class Harness:
         link_ids = set(this.inbound.verify(inbox_ids))
         case_ids = this.case_events.cases_waiting(500, 0)
         link_ids |= {link_id for case_id in case_ids if (link_id := this.router.route(case_id))}
+        unsent = this.notifier.look(this.notifications.cases_unseen(500, 0))
+        taken = this.push_reader.take(this.pushes.found_late(500, 0))
+        unsent += taken.notification_ids + this.event_queue.due(500, 0)
+        link_ids |= {link_id for case_id in taken.case_ids if (link_id := this.router.route(case_id))}
         link_ids |= set(this.links.wanting_a_look(500, 0))
         for link_id in link_ids:
             this.sync.look(link_id)
         attempts = sum(this.deliveries.count_by_reason().values())
         for integration_id in this.links.integrations_with_due_calls():
             this.sync.call(integration_id)
+        this.event_sender.send(unsent)
         called = sum(this.deliveries.count_by_reason().values()) > attempts
         return bool(inbox_ids or case_ids or link_ids or called)
 
@@ -92,8 +97,10 @@ class Harness:
         this = self.application
         with this.database.transaction() as conn:
             conn.execute("UPDATE links SET due_at = now() WHERE due_at IS NOT NULL")
+            conn.execute("UPDATE notifications SET due_at = now() WHERE state = 'waiting'")
         this.redis.flushall()
         this._calls.clear()
+        this.event_calls._budgets.clear()
 
     # ------------------------------------------------------------ the Case's side
 

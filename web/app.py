@@ -15,7 +15,7 @@ from flask_smorest import Api
 
 from pagerduty_sync.settings import Settings
 from tasks import logs
-from web import api_docs, case_pages, errors, group_commit, health, webhooks
+from web import api_docs, case_events, case_pages, errors, group_commit, health, webhooks
 from web.api import cases, coralogix_cases, deliveries
 from web.bodies import require_json
 from web.parts import EXTENSION
@@ -28,6 +28,7 @@ API_BLUEPRINTS = (cases.blueprint, deliveries.blueprint)
 BLUEPRINTS = (
     health.blueprint,
     webhooks.blueprint,
+    case_events.blueprint,
     coralogix_cases.blueprint,
     case_pages.blueprint,
     api_docs.blueprint,

@@ -55,7 +55,7 @@ def read_alert_push(body: bytes) -> Alert:
     state = _required(fields, _STATES, LONGEST_ID)
     action = STATES.get(state.lower())
     if action is None:
-        raise PayloadError(f"state must be one of {', '.join(STATES)}, not {ascii(state[:40])}.", "state")
+        raise PayloadError(f"state must be one of {', '.join(STATES)}, not {state[:40]!a}.", "state")
     alert_id = _required(fields, _IDS, LONGEST_ID)
     # Nothing but a trigger shows the name to anybody.
     has_to_be_named = action is EventAction.TRIGGER

@@ -1,4 +1,4 @@
-"""The aggregates: what each takes and gives. Nulls are left out of all of them, and without values the result is null."""
+"""The aggregates: what each takes and gives. All of them leave nulls out; without any value the result is null."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from psycopg import sql
 
-from pagerduty_sync.dataprime import conditions, functions, tree
+from pagerduty_sync.dataprime import tree
 from pagerduty_sync.dataprime.calls import require_count
 from pagerduty_sync.dataprime.scope import as_json
 from pagerduty_sync.dataprime.values import ORDERED, SQL_TYPES, Kind, Value, a_kind, error, of_kind, sortable
@@ -100,7 +100,7 @@ class Aggregator:
         held = replace(value, sql=as_json(value)) if value.kind is Kind.INTERVAL else value
         item = Kind.NUMBER if value.kind is Kind.INTERVAL else value.kind
         collected = sql.SQL(
-            f"coalesce((array_agg({{0}} ORDER BY {{1}}) FILTER (WHERE {{0}} IS NOT NULL))[1:{MOST_COLLECTED}], "  # type: ignore[arg-type]
+            f"coalesce((array_agg({{0}} ORDER BY {{1}}) FILTER (WHERE {{0}} IS NOT NULL))[1:{MOST_COLLECTED}], "
             f"ARRAY[]::{SQL_TYPES[item]}[])"
         ).format(held.sql, sortable(value))
         return Value(collected, Kind.ARRAY, is_nullable=False, item=item)

@@ -103,7 +103,7 @@ def _concat(on: Compiler, node: tree.Call) -> Value:
     values = [_of_kind(on, argument, Kind.STRING, node) for argument in node.arguments]
     joined = sql.SQL(" || ").join([value.sql for value in values])
     return Value(
-        sql.SQL(f"left({{}}, {functions.LONGEST_TEXT})").format(joined),  # type: ignore[arg-type]
+        sql.SQL(f"left({{}}, {functions.LONGEST_TEXT})").format(joined),
         Kind.STRING,
         any(value.is_nullable for value in values),
         1 + sum(value.size for value in values),
@@ -135,11 +135,7 @@ def _among(on: Compiler, node: tree.Call, wanted: tree.Expression, items: Sequen
     if any(value.kind is Kind.NULL for value in values):
         raise error(node.at, f"{node.name} does not look for null; compare with it by == or !=")
     kind = alike(node, (wanted, *items), values)
-    array = sql.SQL(
-        f"ARRAY[{{}}]::{SQL_TYPES[kind]}[]"
-    ).format(  # type: ignore[arg-type]
-        sql.SQL(", ").join([value.sql for value in values[1:]])
-    )
+    array = sql.SQL(f"ARRAY[{{}}]::{SQL_TYPES[kind]}[]").format(sql.SQL(", ").join([value.sql for value in values[1:]]))
     found = sql.SQL("({} = ANY({}))").format(values[0].sql, array)
     return Value(found, Kind.BOOLEAN, size=1 + sum(value.size for value in values))
 

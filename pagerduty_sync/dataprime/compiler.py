@@ -78,7 +78,7 @@ def _deliveries(parameters: Parameters, since: datetime, until: datetime) -> Rel
     at = Value(sql.SQL("d.at"), Kind.TIMESTAMP, is_nullable=False)
     number = Value(sql.SQL("d.id"), Kind.NUMBER, is_nullable=False)
     return Relation(
-        sql.SQL(fields.RELATIONS),  # type: ignore[arg-type]
+        sql.SQL(fields.RELATIONS),
         scope.record(),
         conditions=(Value(within, Kind.BOOLEAN),),
         order=(SortKey(at, True), SortKey(number, True)),

@@ -49,7 +49,7 @@ def comparison(node: tree.Compare, left: Value, right: Value, *, strictly: bool)
         raise error(node.at, f"values of the kind {left.kind.value} have no order")
     compared = sql.SQL("({} {} {})").format(
         sortable(left),
-        sql.SQL(_SIGNS[node.operator]),  # type: ignore[arg-type]
+        sql.SQL(_SIGNS[node.operator]),
         sortable(right),
     )
     return _boolean(compared, left, right, strictly)
@@ -67,10 +67,10 @@ def by_index(field: Value, literal: tree.Expression, parameters: Parameters) -> 
     elif field.column in fields.UUID_COLUMNS:
         if not _UUID.fullmatch(text):
             return Value(sql.SQL("false"), Kind.BOOLEAN, is_nullable=False)
-        column = sql.SQL(field.column)  # type: ignore[arg-type]
+        column = sql.SQL(field.column)
         found = sql.SQL("({} = {})").format(column, parameters.add(text, "uuid"))
     else:
-        column = sql.SQL(field.column)  # type: ignore[arg-type]
+        column = sql.SQL(field.column)
         found = sql.SQL("({0} = {1} AND {0} <> '')").format(column, parameters.add(text, "text"))
     return Value(found, Kind.BOOLEAN, size=3)
 
@@ -92,7 +92,7 @@ def _equality(node: tree.Compare, left: Value, right: Value, strictly: bool) -> 
     words = ("=", "<>") if plain else ("IS NOT DISTINCT FROM", "IS DISTINCT FROM")
     compared = sql.SQL("({} {} {})").format(
         left.sql,
-        sql.SQL(words[0 if is_equal else 1]),  # type: ignore[arg-type]
+        sql.SQL(words[0 if is_equal else 1]),
         right.sql,
     )
     return Value(compared, Kind.BOOLEAN, plain and (left.is_nullable or right.is_nullable), size)

@@ -1,8 +1,8 @@
 """An expression in a scope: its kinds are checked, then it becomes SQL.
 
-Null is a value like any other to `==` and `!=`; every other comparison with it, and every condition that is null, counts
-as false. SQL's third truth value is kept out of sight by `strictly`; where PostgreSQL drops null rows by itself, as in
-WHERE, it is left out so that an index can be used.
+Null is a value like any other to `==` and `!=`; every other comparison with it, and every condition that is null,
+counts as false. SQL's third truth value is kept out of sight by `strictly`; where PostgreSQL drops null rows by itself,
+as in WHERE, it is left out so that an index can be used.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class Expressions:
     def _applied(function: functions.Function, values: Sequence[Value]) -> Value:
         pieces = [as_kind(value, kind) for value, kind in zip(values, function.takes, strict=True)]
         return Value(
-            sql.SQL(function.sql).format(*pieces),  # type: ignore[arg-type]
+            sql.SQL(function.sql).format(*pieces),
             function.gives,
             function.may_be_null or any(value.is_nullable for value in values),
             function.size([value.size for value in values]),

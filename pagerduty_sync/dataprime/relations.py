@@ -30,7 +30,7 @@ class SortKey:
         """Nulls last either way; not said where there are none, which lets an index give the order."""
         words = " DESC" if self.is_descending else " ASC"
         words += " NULLS LAST" if self.value.is_nullable else ""
-        return sql.SQL("{}{}").format(sortable(self.value), sql.SQL(words))  # type: ignore[arg-type]
+        return sql.SQL("{}{}").format(sortable(self.value), sql.SQL(words))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +60,14 @@ class Relation:
 
     def select(self, columns: Sequence[sql.Composable], *, ordered: bool) -> sql.Composed:
         """The statement, with these columns."""
-        parts = [sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(columns), self.source)]
+        parts: list[sql.Composable] = [sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(columns), self.source)]
         if self.conditions:
             joined = sql.SQL(" AND ").join([condition.sql for condition in self.conditions])
             parts.append(sql.SQL("WHERE {}").format(joined))
         if ordered and self.order:
             parts.append(sql.SQL("ORDER BY {}").format(sql.SQL(", ").join([key.sql() for key in self.order])))
         if self.limit is not None:
-            parts.append(sql.SQL(f"LIMIT {self.limit:d}"))  # type: ignore[arg-type]
+            parts.append(sql.SQL(f"LIMIT {self.limit:d}"))
         return sql.SQL(" ").join(parts)
 
     def settled(self) -> Relation:

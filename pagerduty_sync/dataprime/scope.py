@@ -19,7 +19,7 @@ _LARGEST_CALL = 40
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Leaves by their whole path. An object is a path with leaves below it. `shorts` are names that stand for leaves."""
+    """Leaves by their whole path; what has leaves below it is an object. `shorts` are names that stand for leaves."""
 
     leaves: Mapping[Segments, Value]
     shorts: Mapping[str, Segments] = field(default_factory=dict)
@@ -68,7 +68,8 @@ class Scope:
     def _unknown(self, path: tree.Path) -> Exception:
         known = {".".join(segments) for segments in self.leaves}
         candidates = [*known, *(name.removeprefix("$d.") for name in known), *self.shorts, *fields.SEVERITIES]
-        return error(path.at, f"there is no field {str(path)!r} here", nearest(str(path), candidates))
+        hint = "; a text stands in quotes" if len(path.segments) == 1 else ""
+        return error(path.at, f"there is no field {str(path)!r} here{hint}", nearest(str(path), candidates))
 
 
 def whole(path: tree.Path) -> Segments:
@@ -87,7 +88,7 @@ def record() -> Scope:
 
 
 def _read(known: fields.Field) -> Value:
-    read = sql.SQL(known.read)  # type: ignore[arg-type]
+    read = sql.SQL(known.read)
     return Value(read, known.kind, known.is_nullable, column=known.column)
 
 
@@ -98,7 +99,6 @@ def _label(labels: Value, key: str, parameters: Parameters) -> Value:
 
 def _object(below: Mapping[Segments, Value], parameters: Parameters) -> Value:
     """One object of all the leaves below a path."""
-    built = sql.SQL("'{}'::jsonb")
     groups: dict[str, dict[Segments, Value]] = {}
     for (first, *rest), value in below.items():
         groups.setdefault(first, {})[tuple(rest)] = value
@@ -106,7 +106,7 @@ def _object(below: Mapping[Segments, Value], parameters: Parameters) -> Value:
     calls = [
         sql.SQL("jsonb_build_object({})").format(sql.SQL(", ").join(chunk)) for chunk in _chunks(pieces, _LARGEST_CALL)
     ]
-    whole_object = sql.SQL("({})").format(sql.SQL(" || ").join(calls or [built]))
+    whole_object = sql.SQL("({})").format(sql.SQL(" || ").join(calls))
     return Value(whole_object, Kind.OBJECT, is_nullable=False, size=sum(value.size for value in below.values()))
 
 

@@ -62,7 +62,7 @@ class Parameters:
         """The place of a value in the statement."""
         name = f"p{len(self.values) + 1}"
         self.values[name] = value
-        return sql.Composed([sql.Placeholder(name), sql.SQL(f"::{sql_type}")])  # type: ignore[arg-type]
+        return sql.Composed([sql.Placeholder(name), sql.SQL(f"::{sql_type}")])
 
     def literal(self, value: str | float | bool | timedelta | None) -> Value:
         """A literal of the query."""
@@ -93,7 +93,7 @@ def error(at: Position, reason: str, suggestion: str = "") -> DataPrimeError:
 def as_kind(value: Value, kind: Kind) -> sql.Composable:
     """The value's SQL, with a null that has no kind yet as a null of this one."""
     if value.kind is Kind.NULL and kind is not Kind.NULL:
-        return sql.SQL(f"NULL::{SQL_TYPES[kind]}")  # type: ignore[arg-type]
+        return sql.SQL(f"NULL::{SQL_TYPES[kind]}")
     return value.sql
 
 

@@ -65,6 +65,7 @@ class Reason(StrEnum):
     UNREADABLE = "unreadable"
     REFUSED = "refused"  # PagerDuty's or the Case system's final no; parked
     GAVE_UP = "gave_up"  # retried to the end
+    LOOP_SUSPECTED = "loop_suspected"  # too many writes of ours in one minute: this link stands still until looked at
     NOT_FOUND = "not_found"  # the incident or Case is gone
 
 
@@ -107,7 +108,14 @@ _DEFERRED = {
     Reason.UNAVAILABLE,
     Reason.NO_REPLY,
 }
-_FAILED = {Reason.REFUSED, Reason.GAVE_UP, Reason.NOT_FOUND, Reason.UNREADABLE, Reason.UNKNOWN_EVENT}
+_FAILED = {
+    Reason.REFUSED,
+    Reason.GAVE_UP,
+    Reason.LOOP_SUSPECTED,
+    Reason.NOT_FOUND,
+    Reason.UNREADABLE,
+    Reason.UNKNOWN_EVENT,
+}
 
 
 def outcome_of(reason: Reason) -> Outcome:

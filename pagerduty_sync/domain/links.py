@@ -70,7 +70,7 @@ class Parked:
 class Link:
     """The pair. `is_doubtful` asks for a read of the incident before anything is decided, `wants_notes` for its notes,
     `is_open_attempted` says that an incident may already stand under `incident_key`, `written` holds the last values
-    we wrote to the incident, `causes` what made each field move last."""
+    we wrote to the incident, `causes` what made each field move last, `writes_at` when we wrote within the last minute."""
 
     id: str
     case_id: str
@@ -91,6 +91,7 @@ class Link:
     wants_notes: bool = False
     is_open_attempted: bool = False
     written: Sequence[str] = ()
+    writes_at: Sequence[datetime] = ()
     causes: Mapping[str, str] = field(default_factory=dict)
     parked: Mapping[str, Parked] = field(default_factory=dict)
     attempts: int = 0
@@ -113,6 +114,21 @@ class Link:
 
     def park(self, key: str, parked: Parked) -> Link:
         return replace(self, parked={**self.parked, key: parked})
+
+
+WRITES_A_MINUTE = 60
+"""More of our own writes on one link within a minute are no people's doing any more."""
+LOOP = "loop"
+"""The name under which a link that writes too much is parked."""
+
+
+def after_writes(link: Link, count: int, now: datetime) -> Link:
+    """The link after so many writes of ours, parked when they have become too many."""
+    recent = [at for at in link.writes_at if (now - at).total_seconds() < 60]
+    link = replace(link, writes_at=(*recent, *[now] * count))
+    if len(link.writes_at) <= WRITES_A_MINUTE or LOOP in link.parked:
+        return link
+    return link.park(LOOP, Parked(f"{len(link.writes_at)} writes within a minute", now))
 
 
 LedgerDirection = Literal["inbound", "outbound"]

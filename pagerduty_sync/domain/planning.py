@@ -14,7 +14,7 @@ from pagerduty_sync.domain.cases import Case, CasePriority, CaseStatus
 from pagerduty_sync.domain.connectors import Field, Policy
 from pagerduty_sync.domain.deliveries import Reason
 from pagerduty_sync.domain.incidents import IncidentStatus
-from pagerduty_sync.domain.links import Agreement, Ledger, Link, LinkState, Seen
+from pagerduty_sync.domain.links import LOOP, Agreement, Ledger, Link, LinkState, Seen
 from pagerduty_sync.domain.mapping import (
     CASE_RANK,
     INCIDENT_RANK,
@@ -65,6 +65,8 @@ def plan(link: Link, ledger: Ledger, case: Case, policy: Policy, *, is_fresh: bo
     """
     if link.state is LinkState.ENDED:
         return Plan(reasons=dict.fromkeys(Field, Reason.LINK_ENDED))
+    if LOOP in link.parked:
+        return Plan(reasons=dict.fromkeys(Field, Reason.LOOP_SUSPECTED))
     if link.state is LinkState.OPENING:
         return _plan_opening(link, case)
     if link.merged_into:

@@ -106,6 +106,7 @@ class Bulk:
             return
         by_id = {incident.id: incident for incident in shown}
         for visit, changes in ready:
+            visit.writes += 1
             for change in changes:
                 cause = cause_of(visit, change)
                 detail = f"in one call with {len(ready) - 1} others" if len(ready) > 1 else ""

@@ -11,7 +11,7 @@ import structlog
 
 from pagerduty_sync.domain.deliveries import Direction, Reason
 from pagerduty_sync.domain.links import Parked
-from pagerduty_sync.domain.plans import IncidentAction, OpenIncident, PostNote, ReadIncident
+from pagerduty_sync.domain.plans import ChangeIncident, IncidentAction, OpenIncident, PostNote, ReadIncident
 from pagerduty_sync.domain.retries import Disconnect, GiveUp, Retry, decide
 from pagerduty_sync.errors import (
     IncidentNotFoundError,
@@ -37,11 +37,13 @@ class Caller:
         visits: Visits,
         incident_side: IncidentSide,
         disconnect: Callable[[str, str], object],
+        give_up_after_seconds: float,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._visits = visits
         self._incident_side = incident_side
         self._disconnect = disconnect
+        self._give_up_after_seconds = give_up_after_seconds
         self._chance = chance
 
     def make(self, visit: Visit, action: IncidentAction, calls: Calls) -> Due | None:
@@ -51,6 +53,8 @@ class Caller:
         if isinstance(action, PostNote):
             # As prepared: the entry now says that a call may have been made.
             action = PostNote(visit.ledger.by_source("outbound", action.entry.source_id) or action.entry)
+        if isinstance(action, ChangeIncident | PostNote):
+            visit.writes += 1
         calls.begin()
         cause = cause_of(visit, action)
         try:
@@ -68,7 +72,13 @@ class Caller:
         since = visit.link.failing_since or now
         attempt = visit.link.attempts + 1
         is_gone = isinstance(error, IncidentNotFoundError) and not isinstance(action, OpenIncident)
-        decision = decide(error, attempt, (now - since).total_seconds(), jitter=self._chance())
+        decision = decide(
+            error,
+            attempt,
+            (now - since).total_seconds(),
+            jitter=self._chance(),
+            give_up_after_seconds=self._give_up_after_seconds,
+        )
         reason = Reason.NOT_FOUND if is_gone else _reason_of_failure(error, decision)
         cause = cause_of(visit, action)
         logged = visit.log(Direction.OUTBOUND, operation_of(action), reason, detail=str(error), cause=cause)

@@ -89,6 +89,7 @@ class CaseSide:
 
     def _act(self, visit: Visit, action: CaseAction, settled: Settled) -> None:
         name = action.field if isinstance(action, ChangeCase) else Field.COMMENTS
+        visit.writes += 1
         try:
             if isinstance(action, PlaceComment):
                 self._place(visit, action.entry)

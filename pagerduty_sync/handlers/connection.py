@@ -166,7 +166,9 @@ class Connection:
     ) -> ConnectReport:
         """Bring the subscription in line with the switch, then say in the status how that went."""
         problem = None
-        if integration.is_two_way:
+        if integration.is_two_way and not self._keeper.is_wanted:
+            done.append("No webhooks are asked for: what happens in PagerDuty is read from the account's log.")
+        if integration.is_two_way and self._keeper.is_wanted:
             problem = self._subscribe(integration, client, done, say)
         elif self._keeper.has_any(integration.id):
             try:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pagerduty_sync.domain import texts
 from pagerduty_sync.domain.cases import CasePriority
 from pagerduty_sync.domain.connectors import (
     Connector,
@@ -15,16 +16,11 @@ from pagerduty_sync.domain.connectors import (
     IntegrationStatus,
 )
 from pagerduty_sync.domain.linting import Finding, lint
-from pagerduty_sync.errors import (
-    ConflictError,
-    IncidentNotFoundError,
-    InvalidRequestError,
-    NotFoundError,
-    PagerDutyError,
-)
+from pagerduty_sync.errors import ConflictError, InvalidRequestError, NotFoundError, TemplateError
+from pagerduty_sync.handlers import templates
 from pagerduty_sync.handlers.accounts import banner_of, checked_name
 from pagerduty_sync.handlers.configuration import facts_of
-from pagerduty_sync.pagerduty.client import PagerDutyClient
+from pagerduty_sync.pagerduty.events import checked_routing_key
 from pagerduty_sync.stores.audit import Audit
 from pagerduty_sync.stores.connector_edits import ConnectorEdits, KeyEnd
 from pagerduty_sync.stores.connectors import Connectors
@@ -33,6 +29,7 @@ from pagerduty_sync.stores.integrations import Integrations
 from pagerduty_sync.stores.routing import Routing
 
 ONE_WAY = "one_way"
+LONGEST_KEY_TEMPLATE = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +43,6 @@ class ConnectorStanding:
     findings: Sequence[Finding]
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectorTest:
-    """Whether the path works as far as can be told without paging anybody, and what PagerDuty said."""
-
-    is_working: bool
-    said: str
-
-
 class ConnectorChanges:
     def __init__(
         self,
@@ -64,7 +53,6 @@ class ConnectorChanges:
         edits: ConnectorEdits,
         routing: Routing,
         audit: Audit,
-        client: Callable[[str], PagerDutyClient],
     ) -> None:
         self._database = database
         self._integrations = integrations
@@ -72,7 +60,6 @@ class ConnectorChanges:
         self._edits = edits
         self._routing = routing
         self._audit = audit
-        self._client = client
 
     # ------------------------------------------------------------ reading
 
@@ -101,13 +88,6 @@ class ConnectorChanges:
 
     # ------------------------------------------------------------ changing
 
-    def create_service_key(self, name: str, routing_key: str, *, who: str) -> Connector:
-        """A one-way connector; raises InvalidRequestError for a name in use."""
-        with self._database.transaction() as conn:
-            made = self._connectors.create_service_key(checked_name(name), routing_key.strip(), connection=conn)
-            self._audit.add(conn, who, "create", f"connector {made.name}", None, facts_of(made))
-        return made
-
     def update(
         self,
         connector_id: str,
@@ -117,26 +97,36 @@ class ConnectorChanges:
         directions: Mapping[Field, FieldDirection] | None = None,
         priority_map: Mapping[CasePriority, str] | None = None,
         routing_key: str | None = None,
+        key_template: str | None = None,
     ) -> ConnectorStanding:
         """Change what is given; directions field by field, the priority map as a whole.
 
         Raises NotFoundError, and InvalidRequestError, naming the field, for what this path does not have.
         """
         before = self.required(connector_id)
-        self._require_fitting(before, directions, priority_map, routing_key)
+        given = {
+            "directions": directions,
+            "priority_map": priority_map,
+            "routing_key": routing_key,
+            "key_template": key_template,
+        }
+        _require_fitting(before, given)
+        for finding in self.findings(priority_map or {}, {}):
+            if finding.level == "error":
+                raise InvalidRequestError(finding.message, finding.field)
+        key, template = _checked_key(routing_key), _checked_template(key_template)
         with self._database.transaction() as conn:
             if name is not None and checked_name(name) != before.name:
                 if self._connectors.by_name(checked_name(name), conn):
                     raise InvalidRequestError(f"There is a connector named {checked_name(name)} already.", "name")
                 self._edits.rename(connector_id, checked_name(name), conn)
-            if routing_key is not None:
-                self._edits.replace_routing_key(connector_id, routing_key.strip(), conn)
+            ends = self._edits.key_ends(conn).get(connector_id)
+            if key or template:
+                self._edits.update_service_key(connector_id, key, template, conn)
             merged = None if directions is None else {**before.directions, **directions}
             after = self._connectors.update(connector_id, directions=merged, priority_map=priority_map, connection=conn)
-            facts = {"name": before.name, **facts_of(before)}, {"name": after.name, **facts_of(after)}
-            if routing_key is not None:
-                facts[1]["routing_key"] = "replaced"
-            if facts[0] != facts[1]:
+            facts = _facts(before, ends), _facts(after, self._edits.key_ends(conn).get(connector_id))
+            if facts[0] != facts[1] or key:
                 self._audit.add(conn, who, "update", f"connector {after.name}", *facts)
         return self.get(connector_id)
 
@@ -156,44 +146,42 @@ class ConnectorChanges:
             self._connectors.delete(connector_id, conn)
             self._audit.add(conn, who, "delete", f"connector {connector.name}", facts_of(connector), None)
 
-    def test(self, connector_id: str) -> ConnectorTest:
-        """Read the service behind a bi-directional connector, which pages nobody; raises NotFoundError."""
-        connector = self.required(connector_id)
-        if connector.integration_id is None or connector.service_id is None:
-            raise InvalidRequestError(f"The connector {connector.name} has no service to read.", "id")
-        try:
-            service = self._client(connector.integration_id).get_service(connector.service_id)
-        except IncidentNotFoundError:
-            return ConnectorTest(False, f"PagerDuty has no service {connector.service_name} ({connector.service_id}).")
-        except PagerDutyError as exc:
-            return ConnectorTest(False, str(exc))
-        if service.status == "disabled":
-            return ConnectorTest(False, f"The service {service.name} is disabled, so it opens no incidents.")
-        return ConnectorTest(True, f"PagerDuty answers: the service {service.name} is {service.status}.")
 
-    def _require_fitting(
-        self,
-        connector: Connector,
-        directions: Mapping[Field, FieldDirection] | None,
-        priority_map: Mapping[CasePriority, str] | None,
-        routing_key: str | None,
-    ) -> None:
-        is_two_way = connector.path is ConnectorPath.BIDIRECTIONAL
-        odd = {
-            "directions": directions is not None and not is_two_way,
-            "priority_map": priority_map is not None and not is_two_way,
-            "routing_key": routing_key is not None and is_two_way,
-        }
-        for field, is_odd in odd.items():
-            if is_odd:
-                raise InvalidRequestError(f"A connector with the path {connector.path} has no {field}.", field)
-        for finding in self.findings(priority_map or {}, {}):
-            if finding.level == "error":
-                raise InvalidRequestError(finding.message, finding.field)
+OF_PATH = {
+    "directions": ConnectorPath.BIDIRECTIONAL,
+    "priority_map": ConnectorPath.BIDIRECTIONAL,
+    "routing_key": ConnectorPath.SERVICE_KEY,
+    "key_template": ConnectorPath.SERVICE_KEY,
+}
+
+
+def _require_fitting(connector: Connector, given: Mapping[str, object]) -> None:
+    for field, value in given.items():
+        if value is not None and OF_PATH[field] is not connector.path:
+            raise InvalidRequestError(f"A connector with the path {connector.path} has no {field}.", field)
+
+
+def _checked_key(routing_key: str | None) -> str | None:
+    return None if routing_key is None else checked_routing_key(routing_key.strip())
+
+
+def _checked_template(key_template: str | None) -> str | None:
+    if key_template is None:
+        return None
+    try:
+        templates.check_template(texts.clean(key_template, "key_template", LONGEST_KEY_TEMPLATE))
+    except TemplateError as exc:
+        raise InvalidRequestError(f"The routing key's template has an error: {exc}.", "key_template") from exc
+    return key_template.strip()
+
+
+def _facts(connector: Connector, key: KeyEnd | None) -> dict[str, object]:
+    ends = {"routing_key": f"…{key.last4}" if key.is_set else None, "key_template": key.template} if key else {}
+    return {"name": connector.name, **facts_of(connector), **ends}
 
 
 def _standing(connector: Connector, keys: Mapping[str, KeyEnd], integration: Integration | None) -> ConnectorStanding:
-    key = keys.get(connector.id, KeyEnd(False, ""))
+    key = keys.get(connector.id, KeyEnd())
     if connector.path is ConnectorPath.SERVICE_KEY:
         return ConnectorStanding(connector, key, ONE_WAY, "", ())
     banner = banner_of(integration)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from datetime import UTC, datetime
 import structlog
 
 from pagerduty_sync.domain.deliveries import Delivery, Direction, Reason, outcome_of
+from pagerduty_sync.domain.notifications import EventAction
 from pagerduty_sync.domain.retries import Retry, decide
 from pagerduty_sync.errors import (
     InvalidRequestError,
@@ -110,15 +110,17 @@ class EventSender:
             raise
 
     def _send(self, this: Notification, queued: dict[str, int]) -> float | None:
-        if this.follows_refusal and this.content == {}:
-            why = "PagerDuty refused the trigger, so there is nothing that this could be about."
-            return self._end(this, "dropped", self._row(this, Reason.NOT_OPEN, why))
+        if this.follows_refusal and this.action is not EventAction.TRIGGER:
+            why = "Its trigger was refused or not sent, so there is nothing that this could be about."
+            self._end(this, "dropped", self._row(this, Reason.NOT_OPEN, why))
+            return None
         try:
             sends = self._service_keys.of(this.connector_id)
             key = self._queue.own_key(this.id) if this.has_own_key else self._service_keys.routing_key(this.connector_id)
         except NotFoundError as exc:
             why = "; ".join(filter(None, (str(exc), this.problem)))
-            return self._end(this, "dropped", self._row(this, Reason.NOT_FOUND, why))
+            self._end(this, "dropped", self._row(this, Reason.NOT_FOUND, why))
+            return None
         budget = self._budget_of(key)
         wait = budget.take(CallClass.URGENT)
         if wait > 0:
@@ -127,40 +129,38 @@ class EventSender:
             self._queue.put_off(None, this, wait)
             return wait
         replies: list[Reply] = []
-        started = time.monotonic()
         try:
             self._client_of(sends.events_url).send(key, this.action, this.dedup_key, this.content, heard=replies.append)
         except InvalidRequestError as exc:
-            return self._end(this, "failed", self._row(this, Reason.REFUSED, str(exc)))
+            self._end(this, "failed", self._row(this, Reason.REFUSED, str(exc)))
         except PagerDutyError as exc:
-            return self._failed(this, exc, budget, replies[-1] if replies else None, _milliseconds_since(started))
-        return self._end(this, "done", self._row(this, Reason.APPLIED, this.problem, reply=replies[-1]))
+            return self._failed(this, exc, budget, replies[-1])
+        else:
+            self._end(this, "done", self._row(this, Reason.APPLIED, this.problem, reply=replies[-1]))
+        return None
 
-    def _failed(
-        self, this: Notification, error: PagerDutyError, budget: Budget, reply: Reply | None, duration_ms: int
-    ) -> float | None:
+    def _failed(self, this: Notification, error: PagerDutyError, budget: Budget, reply: Reply) -> float | None:
         now = self._now()
         since = this.failing_since or now
-        age = (now - since).total_seconds()
         decision = decide(
             error,
             this.attempts + 1,
-            age,
+            (now - since).total_seconds(),
             jitter=self._chance(),
             give_up_after_seconds=self._give_up_after_seconds,
         )
         if isinstance(error, RateLimitError) and error.retry_after_seconds is not None:
             budget.freeze(error.retry_after_seconds)
-        reply = reply or Reply(error.status, duration_ms, error.request_id, None, "POST", "")
         if isinstance(decision, Retry):
             row = self._row(this, _reason_to_wait(error), str(error), reply=reply)
             with self._database.transaction() as conn:
                 self._queue.put_off(conn, this, decision.after_seconds, failing_since=since)
                 self._deliveries.add(conn, [row])
             return decision.after_seconds
-        # A key that is not accepted is this connector's own matter: there is nothing to disconnect.
+        # A key that is not accepted is this connector's own matter: there is no account to disconnect.
         reason = Reason.GAVE_UP if isinstance(error, RetryableError) else Reason.REFUSED
-        return self._end(this, "failed", self._row(this, reason, decision.reason, reply=reply))
+        self._end(this, "failed", self._row(this, reason, decision.reason, reply=reply))
+        return None
 
     def _end(self, this: Notification, state: str, row: Delivery) -> None:
         with self._database.transaction() as conn:
@@ -193,7 +193,3 @@ def _reason_to_wait(error: PagerDutyError) -> Reason:
     if isinstance(error, RateLimitError):
         return Reason.RATE_LIMITED
     return Reason.NO_REPLY if isinstance(error, TransportError) else Reason.UNAVAILABLE
-
-
-def _milliseconds_since(started: float) -> int:
-    return round((time.monotonic() - started) * 1000)

@@ -86,7 +86,7 @@ class Health:
             return _report(integration)
         client = self._client(integration_id)
         try:
-            if not integration.is_two_way:
+            if not integration.is_two_way or not self._keeper.is_wanted:
                 return self._taken_away(integration, client)
             ensured = self._keeper.ensure(integration, client)
             return self._judged(integration, client, ensured)

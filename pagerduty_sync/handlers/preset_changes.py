@@ -12,7 +12,7 @@ from pagerduty_sync.domain.connectors import ConnectorPath, Preset
 from pagerduty_sync.domain.samples import SAMPLE_ALERT, SAMPLE_CASE
 from pagerduty_sync.errors import ConflictError, InvalidRequestError, NotFoundError, TemplateError
 from pagerduty_sync.handlers.accounts import checked_name
-from pagerduty_sync.handlers.event_text import alert_context, event_of_alert, event_of_case
+from pagerduty_sync.handlers.event_text import EVENT_FIELDS, alert_context, event_of_alert, event_of_case
 from pagerduty_sync.handlers.rule_changes import ALERTS, CASES
 from pagerduty_sync.handlers.templates import LONGEST_DETAILS, URGENCIES, case_context, incident_text, render
 from pagerduty_sync.stores.audit import Audit
@@ -21,10 +21,9 @@ from pagerduty_sync.stores.routing import Routing
 from pagerduty_sync.stores.routing_edits import RoutingEdits
 
 INCIDENT_FIELDS = ("title", "details", "urgency")
-EVENT_FIELDS = ("summary", "severity", "source", "timestamp", "component", "group", "class", "custom_details")
 FIELDS: Mapping[ConnectorPath, tuple[str, ...]] = {
     ConnectorPath.BIDIRECTIONAL: INCIDENT_FIELDS,
-    ConnectorPath.SERVICE_KEY: EVENT_FIELDS,
+    ConnectorPath.SERVICE_KEY: tuple(sorted(EVENT_FIELDS)),
 }
 
 

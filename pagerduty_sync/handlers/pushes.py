@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-import structlog
-
 from pagerduty_sync.coralogix.pushes import read_alert_push
 from pagerduty_sync.domain.cases import CaseSystem
 from pagerduty_sync.domain.connectors import ConnectorPath
@@ -22,7 +20,7 @@ from pagerduty_sync.domain.notifications import (
     alert_dedup_key,
     refusal_of_alert,
 )
-from pagerduty_sync.errors import InvalidRequestError, NotFoundError, PayloadError
+from pagerduty_sync.errors import NotFoundError, PayloadError
 from pagerduty_sync.handlers.event_text import Trigger, Triggers, alert_context
 from pagerduty_sync.handlers.routing import matching
 from pagerduty_sync.stores.connectors import Connectors
@@ -31,8 +29,6 @@ from pagerduty_sync.stores.deliveries import Deliveries
 from pagerduty_sync.stores.notifications import NewNotification, Notifications
 from pagerduty_sync.stores.pushes import Push, Pushes
 from pagerduty_sync.stores.routing import Routing
-
-log = structlog.get_logger(__name__)
 
 CASES, ALERTS = "cases", "alerts"
 
@@ -94,11 +90,11 @@ class PushReader:
     def _take_hint(self, source_id: str, taken: Taken) -> None:
         """Nothing a Case's push says is believed: the Case itself is read."""
         try:
-            case_id, case_name = (case := self._cases.get_case(source_id)).id, case.name
-            taken.notification_ids.extend(self._look_again(case_id, "push"))
-            taken.case_ids.append(case_id)
+            case = self._cases.get_case(source_id)
+            taken.notification_ids.extend(self._look_again(case.id, "push"))
+            taken.case_ids.append(case.id)
             hint = Delivery(Direction.INBOUND, "case_push", Outcome.DELIVERED, Reason.CHECKED)
-            hint = replace(hint, case_id=case_id, case_name=case_name)
+            hint = replace(hint, case_id=case.id, case_name=case.name)
         except NotFoundError as exc:
             hint = Delivery(Direction.INBOUND, "case_push", Outcome.IGNORED, Reason.NOT_FOUND, str(exc))
         with self._database.transaction() as conn:
@@ -111,8 +107,8 @@ class PushReader:
             for push in self._pushes.claim(conn, ALERTS, source_id):
                 try:
                     told = self._tell(conn, read_alert_push(push.body), push)
-                except (PayloadError, InvalidRequestError) as exc:
-                    # It could be read when it was accepted; another version, or a value no column holds.
+                except PayloadError as exc:
+                    # It could be read when it was accepted, by another version.
                     told = _Told([], Reason.UNREADABLE, str(exc))
                 ids += told.notification_ids
                 row = Delivery(Direction.INBOUND, "alert_push", outcome_of(told.reason), told.reason, told.detail)

@@ -47,13 +47,26 @@ class Reconcile:
         self._links = links
         self._integrations = integrations
 
+    def poll(self, integration: Integration, calls: Calls) -> Reconciled:
+        """Read only the account's log: what anybody else did there is read anew. Raises PagerDutyError.
+
+        One call when nothing happened, however many links there are, and one for each incident somebody touched.
+        """
+        try:
+            doubted, noted = self._read_log(integration, calls)
+        except _NoBudgetError:
+            return Reconciled(is_cut_short=True)
+        return Reconciled(0, doubted, noted)
+
     def run(self, integration: Integration, calls: Calls) -> Reconciled:
         """Compare, and ask for a read of what differs. Raises PagerDutyError."""
         links = self._all_links(integration.id)
         if not links:
             return Reconciled()
         try:
-            return Reconciled(len(links), self._compare(links, calls), self._read_log(integration, calls))
+            different = self._compare(links, calls)
+            doubted, noted = self._read_log(integration, calls)
+            return Reconciled(len(links), different + doubted, noted)
         except _NoBudgetError:
             return Reconciled(len(links), is_cut_short=True)
 
@@ -70,11 +83,12 @@ class Reconcile:
         different = [link.id for link in links if _differs(link, listed.get(link.incident_id or ""))]
         return self._links.doubt(different, CallClass.RECONCILE.value)
 
-    def _read_log(self, integration: Integration, calls: Calls) -> int:
-        """Incidents that got a note from somebody else since the last time have their notes read."""
+    def _read_log(self, integration: Integration, calls: Calls) -> tuple[int, int]:
+        """Since the last time: how many incidents somebody else touched, and how many got somebody's note."""
         until, known = self._integrations.log_read(integration.id)
         since = until - OVERLAP if until else datetime.now(UTC) - FIRST_LOOK
-        incident_ids: set[str] = set()
+        touched: set[str] = set()
+        noted: set[str] = set()
         lines: list[LogEntry] = []
         _take(calls)
         for line in calls.client.list_log_entries(since):
@@ -82,15 +96,16 @@ class Reconcile:
             if len(lines) % LINES_PER_CALL == 0:
                 _take(calls)
             is_ours = line.by is not None and line.by.id == integration.user_id
-            if line.type == NOTE_LINE and line.incident_id and line.id not in known and not is_ours:
-                incident_ids.add(line.incident_id)
-        living, noted = self._links.want_notes(integration.id, sorted(incident_ids), CallClass.RECONCILE.value)
-        if lines and noted == living:
-            # Otherwise a link was being worked on, and its line is read again the next time.
+            if line.incident_id and line.id not in known and not is_ours:
+                (noted if line.type == NOTE_LINE else touched).add(line.incident_id)
+        with_notes = self._links.want_notes(integration.id, sorted(noted), CallClass.RECONCILE.value)
+        to_read = self._links.doubt_incidents(integration.id, sorted(touched), CallClass.RECONCILE.value)
+        # A link somebody works on now is asked the next time: until then its line does not count as read.
+        if lines and with_notes.is_complete and to_read.is_complete:
             newest = max(line.created_at for line in lines)
             last = [line.id for line in lines if line.created_at >= newest - OVERLAP]
             self._integrations.set_log_read(integration.id, newest, last)
-        return noted
+        return to_read.asked, with_notes.asked
 
     def _all_links(self, integration_id: str) -> list[Link]:
         found: list[Link] = []

@@ -25,8 +25,8 @@ from pagerduty_sync.stores.routing_edits import RoutingEdits
 CASES, ALERTS = "cases", "alerts"
 
 TWO_MATCHES = (
-    "All rules that are true fire. A Case opens at most one incident: through the first bi-directional connector of the "
-    "first of these rules, in the order of the list. Fallback rules fire only when no other rule does."
+    "All rules that are true fire. A Case opens at most one incident: through the first bi-directional connector that "
+    "the rules lead to, in the order of the list. Fallback rules fire only when no other rule does."
 )
 
 

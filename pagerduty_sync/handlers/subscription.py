@@ -54,11 +54,14 @@ class SubscriptionKeeper:
         subscriptions: Subscriptions,
         public_url: str,
         *,
+        is_wanted: bool = True,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._integrations = integrations
         self._subscriptions = subscriptions
         self._public_url = public_url.rstrip("/")
+        # False where PagerDuty cannot reach us and everything is learned by reading.
+        self.is_wanted = is_wanted
         self._sleep = sleep
 
     def url(self, integration_id: str) -> str:

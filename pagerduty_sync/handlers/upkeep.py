@@ -8,16 +8,19 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from pagerduty_sync.domain.connectors import IntegrationStatus
+from pagerduty_sync.domain.connectors import Integration, IntegrationStatus
 from pagerduty_sync.errors import PagerDutyError, UnauthorizedError
 from pagerduty_sync.handlers.calls import Calls
 from pagerduty_sync.handlers.health import Health
-from pagerduty_sync.handlers.reconcile import Reconcile
+from pagerduty_sync.handlers.reconcile import Reconcile, Reconciled
 from pagerduty_sync.stores.case_events import CaseEvents
 from pagerduty_sync.stores.deliveries import Deliveries
+from pagerduty_sync.stores.event_queue import EventQueue
 from pagerduty_sync.stores.inbox import Inbox
 from pagerduty_sync.stores.integrations import Integrations
 from pagerduty_sync.stores.links import Links
+from pagerduty_sync.stores.notifications import Notifications
+from pagerduty_sync.stores.pushes import Pushes
 
 log = structlog.get_logger(__name__)
 
@@ -34,13 +37,29 @@ class Found:
     case_ids: list[str] = field(default_factory=list)
     link_ids: list[str] = field(default_factory=list)
     integration_ids: list[str] = field(default_factory=list)
+    # The one-way path's: Cases it has not looked at, events to be sent, pushes to be read.
+    untold_case_ids: list[str] = field(default_factory=list)
+    notification_ids: list[int] = field(default_factory=list)
+    push_ids: list[int] = field(default_factory=list)
 
 
 class Sweep:
-    def __init__(self, *, inbox: Inbox, case_events: CaseEvents, links: Links) -> None:
+    def __init__(
+        self,
+        *,
+        inbox: Inbox,
+        case_events: CaseEvents,
+        links: Links,
+        notifications: Notifications,
+        event_queue: EventQueue,
+        pushes: Pushes,
+    ) -> None:
         self._inbox = inbox
         self._case_events = case_events
         self._links = links
+        self._notifications = notifications
+        self._event_queue = event_queue
+        self._pushes = pushes
 
     def find(self) -> Found:
         """Everything in PostgreSQL that wants work now and seems to have no nudge on the way."""
@@ -49,6 +68,9 @@ class Sweep:
             self._case_events.cases_waiting(SWEPT_AT_ONCE, NUDGE_SECONDS),
             self._links.wanting_a_look(SWEPT_AT_ONCE, NUDGE_SECONDS),
             self._links.integrations_with_due_calls(),
+            self._notifications.cases_unseen(SWEPT_AT_ONCE, NUDGE_SECONDS),
+            self._event_queue.due(SWEPT_AT_ONCE, NUDGE_SECONDS),
+            self._pushes.found_late(SWEPT_AT_ONCE, NUDGE_SECONDS),
         )
         if found.inbox_ids or found.case_ids or found.link_ids:
             log.info("swept", webhooks=len(found.inbox_ids), cases=len(found.case_ids), links=len(found.link_ids))
@@ -65,6 +87,8 @@ class Upkeep:
         calls_of: Callable[[str], Calls],
         inbox: Inbox,
         deliveries: Deliveries,
+        event_queue: EventQueue,
+        pushes: Pushes,
         inbox_retention_days: int,
         deliveries_retention_days: int,
     ) -> None:
@@ -74,23 +98,33 @@ class Upkeep:
         self._calls_of = calls_of
         self._inbox = inbox
         self._deliveries = deliveries
+        self._event_queue = event_queue
+        self._pushes = pushes
         self._inbox_retention_days = inbox_retention_days
         self._deliveries_retention_days = deliveries_retention_days
 
     def reconcile(self) -> list[str]:
         """Compare; the integrations that have reads due because of it."""
+        return self._read(self._reconcile.run)
+
+    def poll(self) -> list[str]:
+        """Read the account's log; the integrations that have reads due because of it."""
+        return self._read(self._reconcile.poll)
+
+    def _read(self, how: Callable[[Integration, Calls], Reconciled]) -> list[str]:
         integration = self._integrations.only()
         if integration is None or integration.status in (IntegrationStatus.DISCONNECTED, IntegrationStatus.CONNECTING):
             return []
         try:
-            result = self._reconcile.run(integration, self._calls_of(integration.id))
+            result = how(integration, self._calls_of(integration.id))
         except UnauthorizedError as exc:
             self._health.disconnect_because(integration.id, str(exc))
             return []
         except PagerDutyError as exc:
             log.warning("reconcile_put_off", error=str(exc))
             return []
-        log.info("reconciled", compared=result.compared, doubted=result.doubted, noted=result.noted)
+        if result.compared or result.doubted or result.noted:
+            log.info("reconciled", compared=result.compared, doubted=result.doubted, noted=result.noted)
         return [integration.id] if result.doubted or result.noted else []
 
     def watch(self) -> bool:
@@ -112,3 +146,5 @@ class Upkeep:
         self._deliveries.ensure_partitions()
         self._deliveries.prune(datetime.now(UTC) - timedelta(days=self._deliveries_retention_days))
         self._inbox.prune(self._inbox_retention_days)
+        self._pushes.prune(self._inbox_retention_days)
+        self._event_queue.prune(self._deliveries_retention_days)

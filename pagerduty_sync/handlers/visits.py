@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pagerduty_sync.domain.cases import Case, CaseEvent, CaseSystem
 from pagerduty_sync.domain.connectors import Field, Policy
 from pagerduty_sync.domain.deliveries import Delivery, Direction, Outcome, Reason, outcome_of
-from pagerduty_sync.domain.links import Ledger, LedgerEntry, Link, LinkState
+from pagerduty_sync.domain.links import LOOP, Ledger, LedgerEntry, Link, LinkState, after_writes
 from pagerduty_sync.stores.case_events import CaseEvents
 from pagerduty_sync.stores.connectors import Connectors
 from pagerduty_sync.stores.database import Database
@@ -41,6 +41,7 @@ class Visit:
     events_done: list[tuple[int, Reason]] = field(default_factory=list)
     changes_done: list[int] = field(default_factory=list)
     recorded: Ledger = field(default_factory=Ledger)
+    writes: int = 0
 
     def put(self, entry: LedgerEntry) -> None:
         """Add a ledger entry, or write it anew."""
@@ -140,6 +141,7 @@ class Visits:
 
         Raises LeaseLostError when another worker holds the link by now: then nothing is written.
         """
+        self._count_writes(visit)
         with self._database.transaction() as conn:
             self._links.record(conn, visit.claim.token, visit.link)
             self._ledger.record(conn, visit.link.id, visit.changed_entries())
@@ -151,6 +153,17 @@ class Visits:
                 self._deliveries.add(conn, visit.deliveries)
         visit.recorded = visit.ledger
         visit.deliveries, visit.events_done, visit.changes_done = [], [], []
+
+    def _count_writes(self, visit: Visit) -> None:
+        """A link that writes to itself in circles is stopped, and says so; no other link is."""
+        if not visit.writes:
+            return
+        was_parked = LOOP in visit.link.parked
+        visit.link = after_writes(visit.link, visit.writes, self.now())
+        visit.writes = 0
+        if LOOP in visit.link.parked and not was_parked:
+            detail = visit.link.parked[LOOP].detail
+            visit.log(Direction.OUTBOUND, "stop_link", Reason.LOOP_SUSPECTED, detail=detail)
 
     def _policy(self, link: Link) -> Policy:
         connector, integration = self._connectors.with_integration(link.connector_id)

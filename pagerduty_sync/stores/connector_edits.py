@@ -5,17 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from pagerduty_sync.errors import NotFoundError
 from pagerduty_sync.stores.database import Connection, Database
 from pagerduty_sync.stores.secrets import SecretBox
 
 
 @dataclass(frozen=True, slots=True)
 class KeyEnd:
-    """Whether a connector holds a routing key, and how that ends: all that anybody is shown of it."""
+    """Whether a connector holds a routing key and how that ends, all that anybody is shown of it; a template that
+    yields one per event, and where the events go."""
 
-    is_set: bool
-    last4: str
+    is_set: bool = False
+    last4: str = ""
+    template: str | None = None
+    events_url: str = ""
 
 
 class ConnectorEdits:
@@ -25,13 +27,17 @@ class ConnectorEdits:
         self._database = database
         self._box = box
 
-    def key_ends(self) -> dict[str, KeyEnd]:
-        """What may be shown of every connector's routing key, by connector id."""
-        with self._database.transaction() as conn:
+    def key_ends(self, connection: Connection | None = None) -> dict[str, KeyEnd]:
+        """What may be shown of every service-key connector's key, by connector id."""
+        with self._database.joined(connection) as conn:
             rows = conn.execute(
-                "SELECT id, routing_key_encrypted IS NOT NULL AS is_set, routing_key_last4 AS last4 FROM connectors"
+                """
+                SELECT id, routing_key_encrypted IS NOT NULL AS is_set, coalesce(routing_key_last4, '') AS last4,
+                       routing_key_template AS template, events_url
+                FROM connectors WHERE path = 'service_key'
+                """
             ).fetchall()
-        return {str(row["id"]): KeyEnd(row["is_set"], row["last4"] or "") for row in rows}
+        return {str(row["id"]): KeyEnd(row["is_set"], row["last4"], row["template"], row["events_url"]) for row in rows}
 
     def rename(self, connector_id: str, name: str, connection: Connection) -> None:
         """Raises ConstraintError, at the end of the transaction, for a name in use."""
@@ -39,21 +45,25 @@ class ConnectorEdits:
             "UPDATE connectors SET name = %(name)s WHERE id = %(id)s", {"id": UUID(connector_id), "name": name}
         )
 
-    def replace_routing_key(self, connector_id: str, routing_key: str, connection: Connection) -> None:
-        """Another key for the same connector; raises NotFoundError for one that has no key."""
-        changed = connection.execute(
+    def update_service_key(
+        self, connector_id: str, routing_key: str | None, key_template: str | None, connection: Connection
+    ) -> None:
+        """Another key or another template for the same connector; None leaves what is there."""
+        connection.execute(
             """
-            UPDATE connectors SET routing_key_encrypted = %(token)s, routing_key_last4 = %(last4)s
+            UPDATE connectors
+            SET routing_key_encrypted = coalesce(%(token)s, routing_key_encrypted),
+                routing_key_last4 = coalesce(%(last4)s, routing_key_last4),
+                routing_key_template = coalesce(%(template)s, routing_key_template)
             WHERE id = %(id)s AND path = 'service_key'
             """,
             {
                 "id": UUID(connector_id),
-                "token": self._box.encrypt(routing_key),
-                "last4": routing_key[-4:] if len(routing_key) >= 16 else "",
+                "token": self._box.encrypt(routing_key) if routing_key else None,
+                "last4": routing_key[-4:] if routing_key else None,
+                "template": key_template,
             },
-        ).rowcount
-        if not changed:
-            raise NotFoundError("There is no service-key connector with this id.")
+        )
 
     def count_links(self, connector_id: str, connection: Connection | None = None) -> int:
         """How many Cases are, or were, linked through a connector."""

@@ -38,6 +38,21 @@ class Due:
     call_class: int
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How many living links there are among those meant, and how many of them nobody works on and so were asked."""
+
+    living: int
+    asked: int
+
+    @property
+    def is_complete(self) -> bool:
+        return self.asked == self.living
+
+
+_BY_INCIDENT = "integration_id = %(integration_id)s AND incident_id = ANY(%(keys)s)"
+
+
 class Links:
     """The table `links`."""
 
@@ -298,48 +313,38 @@ class Links:
 
     def doubt(self, link_ids: Sequence[str], call_class: int) -> int:
         """Ask for a read of these links' incidents; those being worked on are left to the next time. How many."""
-        with self._database.transaction() as conn:
-            return conn.execute(
-                """
-                UPDATE links
-                SET pictures = pictures || jsonb_build_object(
-                        'is_doubtful', true,
-                        'causes', (pictures -> 'causes') || '{"read": "reconcile"}'),
-                    due_at = coalesce(due_at, now()),
-                    due_class = least(due_class, %(call_class)s::smallint)
-                WHERE id = ANY(%(ids)s::uuid[]) AND state = 'linked' AND lease_token IS NULL
-                """,
-                {"ids": list(link_ids), "call_class": call_class},
-            ).rowcount
+        return self._ask("id = ANY(%(keys)s::uuid[])", {"keys": list(link_ids)}, "is_doubtful", call_class).asked
 
-    def want_notes(self, integration_id: str, incident_ids: Sequence[str], call_class: int) -> tuple[int, int]:
-        """Ask for the notes of these incidents. How many have a living link, and of how many nobody works on it now."""
+    def doubt_incidents(self, integration_id: str, incident_ids: Sequence[str], call_class: int) -> Asked:
+        """Ask for a read of these incidents, as far as they have a living link."""
+        keys = {"integration_id": integration_id, "keys": list(incident_ids)}
+        return self._ask(_BY_INCIDENT, keys, "is_doubtful", call_class)
+
+    def want_notes(self, integration_id: str, incident_ids: Sequence[str], call_class: int) -> Asked:
+        """Ask for the notes of these incidents, as far as they have a living link."""
+        keys = {"integration_id": integration_id, "keys": list(incident_ids)}
+        return self._ask(_BY_INCIDENT, keys, "wants_notes", call_class)
+
+    def _ask(self, where: str, keys: Mapping[str, Any], flag: str, call_class: int) -> Asked:
+        values = {**keys, "flag": flag, "call_class": call_class}
         with self._database.transaction() as conn:
             found = conn.execute(
-                """
-                SELECT count(*) AS living FROM links
-                WHERE integration_id = %s AND incident_id = ANY(%s) AND state = 'linked'
-                """,
-                (integration_id, list(incident_ids)),
+                f"SELECT count(*) AS living FROM links WHERE {where} AND state = 'linked'".encode(),  # noqa: S608
+                values,
             ).fetchone()
             asked = conn.execute(
-                """
+                f"""
                 UPDATE links
                 SET pictures = pictures || jsonb_build_object(
-                        'wants_notes', true,
-                        'causes', (pictures -> 'causes') || '{"read": "reconcile"}'),
+                        %(flag)s::text, true,
+                        'causes', (pictures -> 'causes') || '{{"read": "reconcile"}}'),
                     due_at = coalesce(due_at, now()),
                     due_class = least(due_class, %(call_class)s::smallint)
-                WHERE integration_id = %(integration_id)s AND incident_id = ANY(%(incident_ids)s)
-                  AND state = 'linked' AND lease_token IS NULL
-                """,
-                {
-                    "integration_id": integration_id,
-                    "incident_ids": list(incident_ids),
-                    "call_class": call_class,
-                },
+                WHERE {where} AND state = 'linked' AND lease_token IS NULL
+                """.encode(),  # noqa: S608 both are constants of this module
+                values,
             ).rowcount
-        return (int(found["living"]) if found else 0), asked
+        return Asked(int(found["living"]) if found else 0, asked)
 
     # ------------------------------------------------------------ what is to be done
 

@@ -16,6 +16,7 @@ from pagerduty_sync.domain.notifications import EventAction, History
 from pagerduty_sync.stores.database import Connection, Database
 from pagerduty_sync.stores.secrets import SecretBox
 
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """A change of a Case that the one-way path has not looked at; `kind` as in CaseEvent."""

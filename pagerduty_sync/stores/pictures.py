@@ -30,6 +30,7 @@ def pictures_to_json(link: Link) -> dict[str, Any]:
         "is_open_attempted": link.is_open_attempted,
         "written": list(link.written),
         "causes": dict(link.causes),
+        "writes_at": [at.isoformat() for at in link.writes_at],
     }
 
 
@@ -44,6 +45,7 @@ def with_pictures(link: Link, value: Mapping[str, Any]) -> Link:
         is_open_attempted=value["is_open_attempted"],
         written=tuple(value["written"]),
         causes=dict(value["causes"]),
+        writes_at=tuple(datetime.fromisoformat(at) for at in value["writes_at"]),
     )
 
 

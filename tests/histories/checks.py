@@ -86,13 +86,13 @@ def is_in_step(world: World) -> bool:
 
 
 def _pairs(world: World) -> Mapping[str, Pair | None]:
-    pairs: Mapping[str, Pair] = world._quietly(world.workers.pairs)
+    pairs: Mapping[str, Pair] = world.quietly(world.workers.pairs)
     return {case_id: pairs.get(case_id) for case_id in world.case_ids}
 
 
 def _side(world: World, case_id: str, pair: Pair | None) -> _Side:
     cases = world.application.cases
-    case, timeline = world._quietly(lambda: (cases.get_case(case_id), cases.list_events(case_id)))
+    case, timeline = world.quietly(lambda: (cases.get_case(case_id), cases.list_events(case_id)))
     account = world.simulator.account
     incident = account.incident(pair.incident_id) if pair and pair.incident_id else None
     chain = []
@@ -286,7 +286,7 @@ def _writes(world: World) -> Iterator[Problem]:
 def _left_over(world: World) -> Iterator[Problem]:
     if world.workers.name != "sync":
         return
-    counts: Any = world._quietly(lambda: _waiting(world))
+    counts: Any = world.quietly(lambda: _waiting(world))
     for name, count in counts.items():
         if count:
             yield Problem("work left over", f"{count} {name}")

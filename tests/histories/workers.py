@@ -83,7 +83,7 @@ class SyncWorkers:
         self._world.work("watchdog", None)
 
     def wakes_at(self) -> float | None:
-        row = self._world._quietly(self._wake)
+        row = self._world.quietly(self._wake)
         return float(row["at"]) if row["at"] is not None else None
 
     def _wake(self) -> Any:

@@ -500,10 +500,10 @@ class World:
         return {id_: (one.status, one.priority_id) for id_, one in found.items() if one is not None}
 
     def _is_linked(self, incident_id: str) -> bool:
-        pairs = self._quietly(self.workers.pairs)
+        pairs = self.quietly(self.workers.pairs)
         return any(pair.incident_id == incident_id and pair.state == "linked" for pair in pairs.values())
 
-    def _quietly(self, do: Callable[[], Any]) -> Any:
+    def quietly(self, do: Callable[[], Any]) -> Any:
         """Look into the world without being seen: no point is passed and no time goes by."""
         was, at = self._in_point, self.clock.offset
         self._in_point = True
@@ -640,13 +640,13 @@ class World:
         if step.case != len(self.case_ids):
             return
         title = f"{self.service} number {step.case}"
-        case = self._quietly_timed(
+        case = self.as_a_person(
             lambda: self.application.cases.create_case(title, CasePriority(step.value), actor=JANE)
         )
         self.case_ids.append(case.id)
         self.workers.case_changed(case.id)
 
-    def _quietly_timed(self, do: Callable[[], Any]) -> Any:
+    def as_a_person(self, do: Callable[[], Any]) -> Any:
         """A person's own request: no worker is at a point because of it."""
         self.clock.advance(JOB_SECONDS)
         was, self._in_point = self._in_point, True
@@ -670,7 +670,7 @@ class World:
             "comment": lambda: cases.add_comment(case_id, JANE, f"comment {text}"),
         }
         try:
-            self._quietly_timed(acts[verb])
+            self.as_a_person(acts[verb])
         except SyncError as exc:
             self.tell(f"  not possible: {exc}")
             return
@@ -737,7 +737,7 @@ class World:
         self.responder("PUT", path, {"incident": {"type": "incident_reference", **changes}})
 
     def _write_note(self, incident: Incident, text: str) -> None:
-        pairs: Mapping[str, Pair] = self._quietly(self.workers.pairs)
+        pairs: Mapping[str, Pair] = self.quietly(self.workers.pairs)
         case_id = next(
             (
                 case_id
@@ -790,7 +790,7 @@ class _Committer:
         if workers.name != "sync":
             workers.accept(row.body)
             return 1
-        (id_,) = world._quietly_timed(lambda: world.application.inbox.insert([row]))
+        (id_,) = world.as_a_person(lambda: world.application.inbox.insert([row]))
         if id_ is not None:
             world.nudge("verify", [id_])
         return int(id_) if id_ is not None else None
