@@ -70,7 +70,7 @@ class Parked:
 class Link:
     """The pair. `is_doubtful` asks for a read of the incident before anything is decided, `wants_notes` for its notes,
     `is_open_attempted` says that an incident may already stand under `incident_key`, `written` holds the last values
-    we wrote to the incident, `causes` what made each field move last, `writes_at` when we wrote within the last minute."""
+    we wrote to the incident, `writes_at` when we wrote within the last minute, `causes` what made each field move."""
 
     id: str
     case_id: str

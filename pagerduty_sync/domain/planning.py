@@ -57,11 +57,15 @@ class _Part:
 # ------------------------------------------------------------------ the plan
 
 
-def plan(link: Link, ledger: Ledger, case: Case, policy: Policy, *, is_fresh: bool = False) -> Plan:
+def plan(
+    link: Link, ledger: Ledger, case: Case, policy: Policy, *, is_fresh: bool = False, is_complete: bool = True
+) -> Plan:
     """Decide what comes next for one link.
 
     `case` is the Case as it stands now; `is_fresh` says that the incident was read since the link was claimed, which
     an acknowledge and a final note ask for: a late acknowledge would re-open a resolved incident and page again.
+    While not everything known is folded in (`is_complete`), no text is owed to the incident: the next event may show
+    that it came from there.
     """
     if link.state is LinkState.ENDED:
         return Plan(reasons=dict.fromkeys(Field, Reason.LINK_ENDED))
@@ -79,7 +83,7 @@ def plan(link: Link, ledger: Ledger, case: Case, policy: Policy, *, is_fresh: bo
         {
             Field.STATUS: _plan_status(link, case, policy, is_fresh),
             Field.PRIORITY: _plan_priority(link, case, policy),
-            Field.RESOLUTION_NOTES: _plan_resolution_note(link, case, policy),
+            Field.RESOLUTION_NOTES: _plan_resolution_note(link, case, policy, is_complete),
             Field.COMMENTS: comments,
         }
     )
@@ -289,7 +293,7 @@ def _priority_to_incident(policy: Policy, wanted: str | object | None, seen: See
 # ------------------------------------------------------------------ resolution notes
 
 
-def _plan_resolution_note(link: Link, case: Case, policy: Policy) -> _Part:
+def _plan_resolution_note(link: Link, case: Case, policy: Policy, is_complete: bool) -> _Part:
     seen = link.seen(Field.RESOLUTION_NOTES)
     agreed = link.agreed(Field.RESOLUTION_NOTES)
     now = Agreement(case.resolution_reason, seen.value if seen else None)
@@ -299,7 +303,7 @@ def _plan_resolution_note(link: Link, case: Case, policy: Policy) -> _Part:
     if _reads_as(now.incident) == now.case:
         return _Part(Reason.IN_STEP, settled=now)
     if which is Moved.CASE:
-        return _resolution_to_incident(case, policy, now)
+        return _resolution_to_incident(case, policy, now) if is_complete else _Part(Reason.NOTED)
     assert seen is not None and seen.value is not None
     if which is Moved.INCIDENT:
         return _resolution_to_case(case, policy, seen, now)

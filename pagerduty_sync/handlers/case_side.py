@@ -35,11 +35,18 @@ class CaseSide:
         self._links = links
         self._visits = visits
 
-    def settle(self, visit: Visit) -> Settled:
+    def settle(self, visit: Visit, *, is_complete: bool = True) -> Settled:
         """Do everything that needs no call to PagerDuty. Changes `visit`; the caller records it."""
         settled = Settled(Plan())
         for _ in range(MAX_ROUNDS):
-            now = plan(visit.link, visit.ledger, visit.case, visit.policy, is_fresh=visit.is_fresh)
+            now = plan(
+                visit.link,
+                visit.ledger,
+                visit.case,
+                visit.policy,
+                is_fresh=visit.is_fresh,
+                is_complete=is_complete,
+            )
             settled.plan = now
             for name, reason in now.reasons.items():
                 if settled.reasons.get(name, Reason.IN_STEP) is Reason.IN_STEP:

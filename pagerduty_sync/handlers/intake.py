@@ -85,7 +85,7 @@ class Intake:
     def _take_in_event(self, visit: Visit, row: InboxRow, event: IncidentEvent) -> None:
         looked = look_at_event(visit.link, visit.ledger, event, visit.case, visit.policy, self._visits.new_id())
         visit.link, visit.ledger = looked.link, looked.ledger
-        settled = self._case_side.settle(visit)
+        settled = self._case_side.settle(visit, is_complete=False)
         reason = looked.reason or _reason_of_event(looked.field, settled)
         outcome = Outcome.DELIVERED if settled.wrote and reason is not Reason.ECHO else outcome_of(reason)
         if reason is Reason.CHECKED:

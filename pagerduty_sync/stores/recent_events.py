@@ -39,13 +39,13 @@ class RecentEvents:
         self._database = database
 
     def webhooks(self, connector_id: str, limit: int) -> list[RecentWebhook]:
-        """The latest, newest first; those that wait still included."""
+        """The latest, newest first; those that wait still included, repeats and echoes of our own writes left out."""
         with self._database.transaction() as conn:
             rows = conn.execute(
                 """
                 SELECT i.id, l.case_id::text AS case_id, i.body, i.reason
                 FROM inbox i JOIN links l ON l.id = i.link_id
-                WHERE l.connector_id = %(id)s AND i.state IN ('waiting', 'done') AND i.reason <> 'duplicate'
+                WHERE l.connector_id = %(id)s AND i.state IN ('waiting', 'done') AND i.reason NOT IN ('duplicate', 'echo')
                 ORDER BY i.id DESC LIMIT %(limit)s
                 """,
                 {"id": UUID(connector_id), "limit": limit},

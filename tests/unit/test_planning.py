@@ -357,6 +357,13 @@ def test_resolving_the_case_posts_its_note_before_the_incident_is_resolved() -> 
     assert changes_of_incident(result) == ["PostNote", "resolved"]
 
 
+def test_no_resolution_note_is_owed_to_the_incident_before_every_event_is_folded_in() -> None:
+    """A worker wrote Ada's note to the Case and died; her `resolved` is folded in again before her note is."""
+    case = a_case(RESOLVED, resolution_reason="hers", resolution_changed_at=at(5))
+    assert not planned(a_link(incident="resolved"), case, is_complete=False).tells
+    assert planned(a_link(incident="resolved"), case).tells
+
+
 def test_a_resolution_note_may_go_to_the_log_entry_instead() -> None:
     policy = Policy(priority_map=PRIORITIES, posts_resolution_notes=False)
     case = a_case(RESOLVED, resolution_reason="restarted", resolution_changed_at=at(5))
