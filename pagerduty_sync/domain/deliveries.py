@@ -31,6 +31,7 @@ class Reason(StrEnum):
     HEALED = "healed"  # learned by reading, not by an event
     REPLAYED = "replayed"  # done again on an operator's word
     MERGED = "merged"  # the incident was merged; the link follows or ends
+    UNLINKED = "unlinked"  # an operator took Case and incident apart
     NOTED = "noted"  # kept for the moment it applies, e.g. a resolution note before the resolve
     CHECKED = "checked"  # the incident has to be read, or was read, before deciding
     # nothing to do
@@ -98,7 +99,7 @@ class Delivery:
         return replace(self, outcome=outcome, reason=reason, detail=detail or self.detail)
 
 
-_DELIVERED = {Reason.APPLIED, Reason.ADOPTED, Reason.HEALED, Reason.REPLAYED, Reason.MERGED, Reason.CHECKED}
+_DELIVERED = {Reason.APPLIED, Reason.ADOPTED, Reason.HEALED, Reason.REPLAYED, Reason.MERGED, Reason.UNLINKED, Reason.CHECKED}
 _DEFERRED = {
     Reason.NOTED,
     Reason.WAITS_FOR_ACTIVATION,

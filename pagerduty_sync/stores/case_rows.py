@@ -113,8 +113,13 @@ def actor_of(stored: Mapping[str, Any]) -> Actor:
     )
 
 
+def actor_fields(actor: Actor) -> dict[str, str]:
+    """The shape actors have in every jsonb column."""
+    return {"kind": actor.kind, "id": actor.id, "name": actor.name, "email": actor.email}
+
+
 def actor_json(actor: Actor) -> Jsonb:
-    return Jsonb({"kind": actor.kind, "id": actor.id, "name": actor.name, "email": actor.email})
+    return Jsonb(actor_fields(actor))
 
 
 def pairs_json(pairs: Mapping[str, Sequence[str]]) -> Jsonb:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from psycopg.types.json import Jsonb
-
 from pagerduty_sync.domain.deliveries import Reason
 from pagerduty_sync.domain.links import Ledger, LedgerEntry
+from pagerduty_sync.stores.case_rows import actor_json, actor_of
 from pagerduty_sync.stores.database import Connection, Database
-from pagerduty_sync.stores.pictures import actor_from_json, actor_to_json
 
 
 class LedgerStore:
@@ -30,7 +28,7 @@ class LedgerStore:
                     direction=row["direction"],
                     kind=row["kind"],
                     source_id=row["source_id"],
-                    author=actor_from_json(row["author"]),
+                    author=actor_of(row["author"]),
                     text=row["text"],
                     state=row["state"],
                     remote_id=row["remote_id"],
@@ -60,7 +58,7 @@ class LedgerStore:
                     "direction": entry.direction,
                     "kind": entry.kind,
                     "source_id": entry.source_id,
-                    "author": Jsonb(actor_to_json(entry.author)),
+                    "author": actor_json(entry.author),
                     "text": entry.text,
                     "state": entry.state,
                     "remote_id": entry.remote_id,

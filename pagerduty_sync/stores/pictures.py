@@ -7,17 +7,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from pagerduty_sync.domain.cases import Actor
 from pagerduty_sync.domain.links import SYNCED_FIELDS, Agreement, Link, Parked, Picture, Seen
-
-
-def actor_to_json(actor: Actor) -> dict[str, str]:
-    """The shape actors have in every jsonb column."""
-    return {"kind": actor.kind, "id": actor.id, "name": actor.name, "email": actor.email}
-
-
-def actor_from_json(value: Mapping[str, Any]) -> Actor:
-    return Actor(value["kind"], value.get("id", ""), value.get("name", ""), value.get("email", ""))
+from pagerduty_sync.stores.case_rows import actor_fields, actor_of
 
 
 def pictures_to_json(link: Link) -> dict[str, Any]:
@@ -74,7 +65,7 @@ def _picture_to_json(picture: Picture) -> dict[str, Any]:
             "at": seen.at.isoformat(),
             "changed_at": seen.changed_at.isoformat(),
             "is_read": seen.is_read,
-            "by": actor_to_json(seen.by) if seen.by else None,
+            "by": actor_fields(seen.by) if seen.by else None,
         },
     }
 
@@ -92,7 +83,7 @@ def _picture_from_json(value: Mapping[str, Any]) -> Picture:
             datetime.fromisoformat(seen["at"]),
             datetime.fromisoformat(seen["changed_at"]),
             seen["is_read"],
-            actor_from_json(seen["by"]) if seen["by"] else None,
+            actor_of(seen["by"]) if seen["by"] else None,
         ),
     )
 

@@ -13,8 +13,8 @@ OPENED = "was opened for this Case"
 
 UNFINISHED = {
     "links that are leased, dirty or due": """
-        SELECT case_name || ': lease ' || coalesce(lease_until::text, '-') || ', dirty '
-               || coalesce(dirty_at::text, '-') || ', due ' || coalesce(due_at::text, '-') || ', tries ' || attempts AS what
+        SELECT concat(case_name, ': lease ', lease_until, ', dirty ', dirty_at, ', due ', due_at, ', tries ', attempts)
+               AS what
         FROM links WHERE lease_token IS NOT NULL OR dirty_at IS NOT NULL OR due_at IS NOT NULL""",
     "webhooks that wait": "SELECT id || ' ' || state AS what FROM inbox WHERE state IN ('received', 'waiting')",
     "changes of Cases that wait": "SELECT id || ' ' || kind AS what FROM case_events WHERE handled_at IS NULL",
@@ -83,7 +83,7 @@ def _of_life(life: Life, case: Json, comments: list[str], link: Json, incident: 
     if life.is_priority_settled and priority != case["priority"]:
         yield f"the Case is {case['priority']}, the incident {priority}"
     if life.resolution is not None:
-        yield from _resolution(life, case, notes)
+        yield from _resolution(life, case, comments, notes)
 
 
 def _status(life: Life, case: Json, incident: Json) -> Iterator[str]:
@@ -114,10 +114,13 @@ def _texts(life: Life, comments: list[str], notes: list[str]) -> Iterator[str]:
         yield f"the incident was told {told} times that the Case was closed"
 
 
-def _resolution(life: Life, case: Json, notes: list[str]) -> Iterator[str]:
+def _resolution(life: Life, case: Json, comments: list[str], notes: list[str]) -> Iterator[str]:
     assert life.resolution is not None
-    if case["resolution_reason"] != life.resolution:
-        yield f"the Case's resolution reason is {case['resolution_reason']}"
+    told = sum(life.resolution in text for text in comments)
+    # A Case that was closed before the note arrived cannot take it any more, but for its timeline.
+    stands = (life.resolution, 0), *([(None, 1)] if case["status"] == "CLOSED" else [])
+    if (case["resolution_reason"], told) not in stands:
+        yield f"the Case's resolution reason is {case['resolution_reason']}, and it stands in {told} comments"
     count = sum(life.resolution in note and note.startswith("Resolution Note:") for note in notes)
     if count != 1:
         yield f"the resolution note stands {count} times on the incident"

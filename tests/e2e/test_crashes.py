@@ -170,7 +170,7 @@ def test_everything_at_once(breakable: Breakable) -> None:
 
 
 def test_workers_that_are_told_to_stop_finish_or_hand_back_what_they_hold(breakable: Breakable) -> None:
-    """PagerDuty is slow, so that every stop comes in the middle of calls. A lease left behind would hold up its link."""
+    """PagerDuty is slow, so that every stop comes in the middle of calls. A lease left behind would hold a link up."""
     with breakable.faulty(slow_reply={"probability": 1.0, "seconds": 0.7}), many_lives(breakable, 8, seed=11) as lives:
         for share in (0.2, 0.5):
             lives.wait_for_share(share)
