@@ -14,7 +14,7 @@ import structlog
 
 from pagerduty_sync.domain.connectors import IntegrationStatus
 from pagerduty_sync.domain.deliveries import Reason
-from pagerduty_sync.domain.plans import Plan
+from pagerduty_sync.domain.plans import OpenIncident, Plan
 from pagerduty_sync.errors import NotFoundError, SyncError
 from pagerduty_sync.handlers.bulk import Bulk
 from pagerduty_sync.handlers.caller import Caller
@@ -43,6 +43,14 @@ class Looked:
 
     integration_id: str | None = None
     is_dirty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A call the budget did not allow: when it may be made, and whether it was an opening."""
+
+    due: Due
+    is_opening: bool
 
 
 class Sync:
@@ -90,21 +98,26 @@ class Sync:
         calls = self._calls_of(integration_id)
         if self._links.count_due(integration_id, CallClass.PRIORITY.value, BULK_FROM) >= BULK_FROM:
             self._call_together(integration_id, calls)
-        highest, wait = CallClass.RECONCILE.value, 0.0
+        highest = CallClass.RECONCILE.value
+        waits: list[float] = []
         for _ in range(LINKS_PER_CALL):
             claim = self._links.claim_due(integration_id, highest)
             if claim is None:
-                return wait or None
+                return min(waits, default=None)
             refused = self._serve(claim, calls)
             if refused is None:
                 continue
-            if refused.call_class == CallClass.URGENT.value:
-                return refused.in_seconds
+            waits.append(refused.due.in_seconds)
+            if refused.is_opening:
+                # Openings have a limit of their own; whatever else is due need not wait for it.
+                continue
+            if refused.due.call_class == CallClass.URGENT.value:
+                break
             # No budget left for words; there may be some for a page.
-            highest, wait = refused.call_class - 1, refused.in_seconds
-        return wait
+            highest = refused.due.call_class - 1
+        return min(waits, default=0.0)
 
-    def _serve(self, claim: Claim, calls: Calls) -> Due | None:
+    def _serve(self, claim: Claim, calls: Calls) -> Refused | None:
         """Bring one link in step. Returns what had to wait for the budget, None when nothing had to."""
         with self._giving_back_on_failure(claim):
             visit = self._open(claim)
@@ -116,10 +129,14 @@ class Sync:
                     break
                 action = settled.plan.incident_actions[0]
                 wait = calls.wait_for(action)
-                failed = Due(wait, class_of(action).value) if wait > 0 else self._caller.make(visit, action, calls)
+                if wait > 0:
+                    due = Due(wait, class_of(action).value)
+                    self._give_back(visit, due)
+                    return Refused(due, isinstance(action, OpenIncident))
+                failed = self._caller.make(visit, action, calls)
                 if failed is not None:
                     self._give_back(visit, failed)
-                    return failed if wait > 0 else None
+                    return None
                 settled = self._intake.settle(visit)
                 self._caller.record(visit)
             self._give_back(visit, _due(visit, settled.plan))

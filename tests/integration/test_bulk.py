@@ -58,6 +58,19 @@ def test_many_acknowledges_take_a_page_and_one_write(harness: Harness) -> None:
     assert {harness.case(case.id).status for case in cases} == {CaseStatus.ACKNOWLEDGED}
 
 
+def test_an_opening_that_must_wait_holds_nobody_up(harness: Harness) -> None:
+    case = harness.open_case()
+    budget = harness.application.calls(harness.integration_id).budget
+    while budget.take_create() == 0:
+        pass
+    for number in range(3):
+        harness.application.cases.create_case(f"late {number}", CasePriority.P3, actor=JANE)
+    harness.run()
+    harness.application.cases.resolve(case.id, JANE)
+    harness.run()
+    assert harness.incident(case.id)["status"] == "resolved"
+
+
 def test_status_and_priority_of_one_incident_go_in_one_item(harness: Harness) -> None:
     cases = open_cases(harness)
     before = calls_made(harness)
