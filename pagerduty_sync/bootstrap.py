@@ -7,12 +7,15 @@ import threading
 
 import redis
 
+from pagerduty_sync.handlers.accounts import Accounts
 from pagerduty_sync.handlers.bulk import Bulk
 from pagerduty_sync.handlers.caller import Caller
 from pagerduty_sync.handlers.calls import Calls
 from pagerduty_sync.handlers.case_side import CaseSide
+from pagerduty_sync.handlers.claims import Claims
 from pagerduty_sync.handlers.configuration import Configuration
 from pagerduty_sync.handlers.connection import Connection
+from pagerduty_sync.handlers.connector_changes import ConnectorChanges
 from pagerduty_sync.handlers.event_calls import EventCalls
 from pagerduty_sync.handlers.event_sending import EventSender
 from pagerduty_sync.handlers.event_text import Triggers
@@ -20,14 +23,21 @@ from pagerduty_sync.handlers.health import Health
 from pagerduty_sync.handlers.inbound import Inbound
 from pagerduty_sync.handlers.incident_side import IncidentSide
 from pagerduty_sync.handlers.intake import Intake
+from pagerduty_sync.handlers.link_care import LinkCare
+from pagerduty_sync.handlers.linking import Linking
+from pagerduty_sync.handlers.mapping_preview import MappingPreview
 from pagerduty_sync.handlers.notifications import Notifier
+from pagerduty_sync.handlers.preset_changes import PresetChanges
 from pagerduty_sync.handlers.pushes import PushReader
 from pagerduty_sync.handlers.quickstart import Quickstart
 from pagerduty_sync.handlers.reconcile import Reconcile
+from pagerduty_sync.handlers.rotation import Rotation
 from pagerduty_sync.handlers.routing import Router
+from pagerduty_sync.handlers.rule_changes import RuleChanges
 from pagerduty_sync.handlers.service_keys import ServiceKeyConnectors
 from pagerduty_sync.handlers.subscription import SubscriptionKeeper
 from pagerduty_sync.handlers.sync import Sync
+from pagerduty_sync.handlers.unlinking import Unlinking
 from pagerduty_sync.handlers.upkeep import Sweep, Upkeep
 from pagerduty_sync.handlers.visits import Visits
 from pagerduty_sync.pagerduty.budget import Budget, key_id_of
@@ -36,6 +46,7 @@ from pagerduty_sync.settings import Settings
 from pagerduty_sync.stores.audit import Audit
 from pagerduty_sync.stores.case_events import CaseEvents
 from pagerduty_sync.stores.cases import CaseStore
+from pagerduty_sync.stores.connector_edits import ConnectorEdits
 from pagerduty_sync.stores.connectors import Connectors
 from pagerduty_sync.stores.database import Database
 from pagerduty_sync.stores.deliveries import Deliveries
@@ -45,10 +56,13 @@ from pagerduty_sync.stores.inbox import Inbox
 from pagerduty_sync.stores.integrations import Integrations, no_such_integration
 from pagerduty_sync.stores.job_runs import JobRuns
 from pagerduty_sync.stores.ledger import LedgerStore
+from pagerduty_sync.stores.link_edits import LinkEdits
 from pagerduty_sync.stores.links import Links
 from pagerduty_sync.stores.notifications import Notifications
 from pagerduty_sync.stores.pushes import Pushes
+from pagerduty_sync.stores.recent_events import RecentEvents
 from pagerduty_sync.stores.routing import Routing
+from pagerduty_sync.stores.routing_edits import RoutingEdits
 from pagerduty_sync.stores.secrets import SecretBox
 from pagerduty_sync.stores.service_keys import ServiceKeys
 from pagerduty_sync.stores.subscriptions import Subscriptions
@@ -118,6 +132,7 @@ class Application:
         self._redis: redis.Redis | None = None
         self._calls: dict[str, tuple[str, Calls]] = {}
         self._join_sync(settings)
+        self._join_administration(settings)
         self._join_one_way(settings)
 
     def _join_sync(self, settings: Settings) -> None:
@@ -143,7 +158,7 @@ class Application:
             case_url=case_url,
             goes_one_way=self.notifications.has_told,
         )
-        visits = Visits(
+        visits = self.visits = Visits(
             database=self.database,
             links=self.links,
             ledger=self.ledger,
@@ -235,6 +250,87 @@ class Application:
             audit=self.audit,
             client=self.client,
             client_of=self.event_calls.client_of,
+        )
+
+    def _join_administration(self, settings: Settings) -> None:
+        """The parts that administrators set up and look after everything with."""
+        links = LinkEdits(self.database)
+        routing = RoutingEdits(self.database)
+        claims = Claims(self.links)
+
+        def case_url(name: str) -> str:
+            return f"{settings.public_url}/cases/{name}"
+
+        self.accounts = Accounts(
+            connection=self.connection,
+            health=self.health,
+            rotation=Rotation(
+                keeper=self.keeper, subscriptions=self.subscriptions, audit=self.audit, client=self.client
+            ),
+            integrations=self.integrations,
+            connectors=self.connectors,
+            subscriptions=self.subscriptions,
+            client=self.client,
+        )
+        self.connector_changes = ConnectorChanges(
+            database=self.database,
+            integrations=self.integrations,
+            connectors=self.connectors,
+            edits=ConnectorEdits(self.database, self.box),
+            routing=self.routing,
+            audit=self.audit,
+        )
+        self.mapping_preview = MappingPreview(
+            recent=RecentEvents(self.database),
+            cases=self.cases,
+            integrations=self.integrations,
+            unacknowledges_cases=settings.unacknowledge_cases,
+            posts_resolution_notes=settings.resolution_notes == "visible",
+        )
+        self.preset_changes = PresetChanges(
+            database=self.database, routing=self.routing, edits=routing, audit=self.audit, case_url=case_url
+        )
+        self.rule_changes = RuleChanges(
+            database=self.database,
+            routing=self.routing,
+            edits=routing,
+            connectors=self.connectors,
+            router=self.router,
+            audit=self.audit,
+            case_url=case_url,
+        )
+        self.link_edits = links
+        self.linking = Linking(
+            database=self.database,
+            cases=self.cases,
+            edits=links,
+            ledger=self.ledger,
+            deliveries=self.deliveries,
+            audit=self.audit,
+            connectors=self.connectors,
+            integrations=self.integrations,
+            visits=self.visits,
+            client=self.client,
+            case_url=case_url,
+        )
+        self.unlinking = Unlinking(
+            cases=self.cases,
+            claims=claims,
+            edits=links,
+            audit=self.audit,
+            visits=self.visits,
+            client=self.client,
+        )
+        self.link_care = LinkCare(
+            cases=self.cases,
+            links=self.links,
+            edits=links,
+            ledger=self.ledger,
+            claims=claims,
+            visits=self.visits,
+            router=self.router,
+            integrations=self.integrations,
+            audit=self.audit,
         )
 
     @property

@@ -94,10 +94,13 @@ def cast(value: Any, to: str) -> Any:
         return value
     if to == "string":
         if isinstance(value, datetime):
-            return f"{value:%Y-%m-%dT%H:%M:%S.%f}Z"
+            return f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
         return str(value).lower() if isinstance(value, bool) else f"{value:g}"
     if to == "number" and isinstance(value, str):
         return float(value) if value.isdigit() and value.isascii() and len(value) < 16 else None
+    if to == "timestamp" and isinstance(value, str):
+        moment = datetime.fromisoformat(value)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return value
 
 

@@ -16,7 +16,18 @@ from flask_smorest import Api
 from pagerduty_sync.settings import Settings
 from tasks import logs
 from web import api_docs, case_events, case_pages, errors, group_commit, health, webhooks
-from web.api import cases, coralogix_cases, deliveries
+from web.api import (
+    audit,
+    cases,
+    connectors,
+    coralogix_cases,
+    deliveries,
+    integrations,
+    links,
+    presets,
+    rules,
+    tokens,
+)
 from web.bodies import require_json
 from web.parts import EXTENSION
 
@@ -24,7 +35,18 @@ if TYPE_CHECKING:
     from pagerduty_sync.bootstrap import Application
 
 API_PREFIX = "/api/v1"
-API_BLUEPRINTS = (cases.blueprint, deliveries.blueprint)
+API_BLUEPRINTS = (
+    cases.blueprint,
+    deliveries.blueprint,
+    links.blueprint,
+    integrations.blueprint,
+    connectors.blueprint,
+    presets.blueprint,
+    rules.blueprint,
+    rules.routing,
+    tokens.blueprint,
+    audit.blueprint,
+)
 BLUEPRINTS = (
     health.blueprint,
     webhooks.blueprint,

@@ -15,6 +15,8 @@ from pagerduty_sync.dataprime.relations import Relation, SortKey, column, named,
 from pagerduty_sync.dataprime.scope import Scope, Segments, whole
 from pagerduty_sync.dataprime.values import ORDERED, Kind, Parameters, Value, as_kind, error
 
+_OUTSIDE = "outside of an aggregate, where only the keys of the groups are known"
+
 
 @dataclass(frozen=True, slots=True)
 class Commands:
@@ -99,7 +101,7 @@ class Commands:
             segments: column(f"k{number}", value) for number, (segments, value) in enumerate(key_values.items(), 1)
         }
         arguments: list[Value] = []
-        results = self._aggregated(rows, Scope(key_columns), aggregates, arguments)
+        results = self._aggregated(rows, Scope(key_columns, place=_OUTSIDE), aggregates, arguments)
         inner = rows.select(named("k", list(key_values.values())) + named("x", arguments), ordered=False)
         names = sql.SQL(", ").join([value.sql for value in key_columns.values()])
         everything = {**key_columns, **results}

@@ -9,7 +9,7 @@ from dataclasses import replace
 from psycopg import sql
 
 from pagerduty_sync.dataprime import fields, tree
-from pagerduty_sync.dataprime.values import ORDERED, Kind, Parameters, Value, as_kind, error, sortable
+from pagerduty_sync.dataprime.values import ORDERED, Kind, Parameters, Value, a_kind, as_kind, error, sortable
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _SIGNS = {"<": "<", "<=": "<=", ">": ">", ">=": ">="}
@@ -121,4 +121,4 @@ def _require_alike(node: tree.Compare, left: Value, right: Value) -> None:
         cast = "; write :number behind the text or :string behind the number"
     if Kind.TIMESTAMP in (left.kind, right.kind):
         cast = "; write :timestamp behind the other one"
-    raise error(node.at, f"{node.operator} compares a {left.kind.value} with a {right.kind.value}{cast}")
+    raise error(node.at, f"{node.operator} compares {a_kind(left.kind)} with {a_kind(right.kind)}{cast}")

@@ -23,6 +23,7 @@ class Scope:
 
     leaves: Mapping[Segments, Value]
     shorts: Mapping[str, Segments] = field(default_factory=dict)
+    place: str = "here"
 
     def find(self, path: tree.Path, parameters: Parameters) -> tuple[Segments, Value]:
         """What a path stands for, and the path a result shows it under; raises DataPrimeError for an unknown one."""
@@ -69,7 +70,7 @@ class Scope:
         known = {".".join(segments) for segments in self.leaves}
         candidates = [*known, *(name.removeprefix("$d.") for name in known), *self.shorts, *fields.SEVERITIES]
         hint = "; a text stands in quotes" if len(path.segments) == 1 else ""
-        return error(path.at, f"there is no field {str(path)!r} here{hint}", nearest(str(path), candidates))
+        return error(path.at, f"there is no field {str(path)!r} {self.place}{hint}", nearest(str(path), candidates))
 
 
 def whole(path: tree.Path) -> Segments:

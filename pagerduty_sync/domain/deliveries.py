@@ -66,6 +66,7 @@ class Reason(StrEnum):
     UNREADABLE = "unreadable"
     REFUSED = "refused"  # PagerDuty's or the Case system's final no; parked
     GAVE_UP = "gave_up"  # retried to the end
+    DEFECT = "defect"  # the sync itself failed on this link; its log has the trace
     LOOP_SUSPECTED = "loop_suspected"  # too many writes of ours in one minute: this link stands still until looked at
     NOT_FOUND = "not_found"  # the incident or Case is gone
 
@@ -99,7 +100,15 @@ class Delivery:
         return replace(self, outcome=outcome, reason=reason, detail=detail or self.detail)
 
 
-_DELIVERED = {Reason.APPLIED, Reason.ADOPTED, Reason.HEALED, Reason.REPLAYED, Reason.MERGED, Reason.UNLINKED, Reason.CHECKED}
+_DELIVERED = {
+    Reason.APPLIED,
+    Reason.ADOPTED,
+    Reason.HEALED,
+    Reason.REPLAYED,
+    Reason.MERGED,
+    Reason.UNLINKED,
+    Reason.CHECKED,
+}
 _DEFERRED = {
     Reason.NOTED,
     Reason.WAITS_FOR_ACTIVATION,
@@ -112,6 +121,7 @@ _DEFERRED = {
 _FAILED = {
     Reason.REFUSED,
     Reason.GAVE_UP,
+    Reason.DEFECT,
     Reason.LOOP_SUSPECTED,
     Reason.NOT_FOUND,
     Reason.UNREADABLE,

@@ -296,7 +296,8 @@ def _priority_to_incident(policy: Policy, wanted: str | object | None, seen: See
 def _plan_resolution_note(link: Link, case: Case, policy: Policy, is_complete: bool) -> _Part:
     seen = link.seen(Field.RESOLUTION_NOTES)
     agreed = link.agreed(Field.RESOLUTION_NOTES)
-    now = Agreement(case.resolution_reason, seen.value if seen else None)
+    # An incident that shows no resolution note, as after a merge, has not moved.
+    now = Agreement(case.resolution_reason, seen.value if seen else agreed.incident)
     which = moved(agreed, now.case, now.incident)
     if which is Moved.NEITHER:
         return _Part(Reason.IN_STEP)

@@ -1,4 +1,4 @@
-"""The ways to the Events API: one client for each address and one budget for each routing key, as they are asked for."""
+"""The ways to the Events API: one client for each address and one budget for each routing key, made when asked for."""
 
 from __future__ import annotations
 

@@ -116,7 +116,9 @@ class EventSender:
             return None
         try:
             sends = self._service_keys.of(this.connector_id)
-            key = self._queue.own_key(this.id) if this.has_own_key else self._service_keys.routing_key(this.connector_id)
+            key = (
+                self._queue.own_key(this.id) if this.has_own_key else self._service_keys.routing_key(this.connector_id)
+            )
         except NotFoundError as exc:
             why = "; ".join(filter(None, (str(exc), this.problem)))
             self._end(this, "dropped", self._row(this, Reason.NOT_FOUND, why))

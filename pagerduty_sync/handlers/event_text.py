@@ -121,12 +121,11 @@ class Triggers:
             own = "so the connector's own key was used" if connector.has_key else "and there is no other key"
             problem = f"The template of the routing key failed, {own} ({exc})"
             return replace(trigger, problem="; ".join(filter(None, (trigger.problem, problem))))
-        return replace(trigger, routing_key=key)
+        # The key stands somewhere in the Case or alert; the event is read by more people than may use it.
+        return replace(trigger, content=_without(key, trigger.content), routing_key=key)
 
 
-def _trigger(
-    preset: Preset | None, context: Context, plain: Mapping[str, Any], extras: Mapping[str, Any]
-) -> Trigger:
+def _trigger(preset: Preset | None, context: Context, plain: Mapping[str, Any], extras: Mapping[str, Any]) -> Trigger:
     payload, problems = dict(plain), []
     for name, read in _FIELDS.items():
         template = preset.templates.get(name) if preset else None
@@ -195,11 +194,19 @@ EVENT_FIELDS = frozenset(_FIELDS)
 
 def _storable(value: Any) -> Any:
     """The value without what neither PostgreSQL nor UTF-8 can hold."""
+    return _each_text(value, lambda text: text.replace("\0", "\ufffd").encode("utf-8", "replace").decode())
+
+
+def _without(secret: str, value: Any) -> Any:
+    return _each_text(value, lambda text: text.replace(secret, "***"))
+
+
+def _each_text(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, str):
-        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+        return change(value)
     if isinstance(value, dict):
-        return {_storable(name): _storable(inner) for name, inner in value.items()}
-    return [_storable(inner) for inner in value] if isinstance(value, list) else value
+        return {change(name): _each_text(inner, change) for name, inner in value.items()}
+    return [_each_text(inner, change) for inner in value] if isinstance(value, list) else value
 
 
 def _instant(at: datetime) -> str:

@@ -1,10 +1,8 @@
-"""Joining a Case with an incident by hand, and taking a pair apart: both sides are told who did it and why."""
+"""Joining a Case with an incident by hand; both sides are told who did it."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,9 +15,8 @@ from pagerduty_sync.domain.links import LedgerEntry, Link, LinkState
 from pagerduty_sync.domain.mapping import case_priority_value
 from pagerduty_sync.domain.observing import look_at_comments, look_at_incident
 from pagerduty_sync.domain.planning import plan
-from pagerduty_sync.errors import ConflictError, IncidentNotFoundError, InvalidRequestError, NotFoundError, PagerDutyError
+from pagerduty_sync.errors import ConflictError, IncidentNotFoundError, InvalidRequestError
 from pagerduty_sync.handlers.accounts import banner_of
-from pagerduty_sync.handlers.incident_side import text_of
 from pagerduty_sync.handlers.plan_words import in_words
 from pagerduty_sync.handlers.visits import Visit, Visits
 from pagerduty_sync.pagerduty.client import PagerDutyClient
@@ -30,14 +27,10 @@ from pagerduty_sync.stores.deliveries import Deliveries
 from pagerduty_sync.stores.integrations import Integrations
 from pagerduty_sync.stores.ledger import LedgerStore
 from pagerduty_sync.stores.link_edits import NOTHING_SEEN, LinkEdits
-from pagerduty_sync.stores.links import Claim, Links
+from pagerduty_sync.stores.links import Claim
 
-LONGEST_REASON = 1_000
 NO_ID = "00000000-0000-0000-0000-000000000000"
 """Of a link that is not made yet; nobody has it."""
-UNLINKED = "unlinked:"
-
-CLAIM_TRIES, CLAIM_PAUSE_SECONDS, GIVE_BACK_SECONDS = 20, 0.1, 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,42 +41,12 @@ class Linked:
     plan: Mapping[str, Any]
 
 
-class Claims:
-    """Links taken by an operator, as a worker takes them: nobody else works on them meanwhile."""
-
-    def __init__(self, links: Links, *, sleep: Callable[[float], None] = time.sleep) -> None:
-        self._links = links
-        self._sleep = sleep
-
-    @contextmanager
-    def holding(self, link: Link) -> Iterator[Claim]:
-        """Hold a link and have it looked at afterwards; raises ConflictError while a worker keeps it."""
-        claim = self._claimed(link)
-        try:
-            yield claim
-        except BaseException:
-            self._links.give_back(claim, GIVE_BACK_SECONDS)
-            raise
-        # The look that follows finds out what is due now.
-        self._links.mark_dirty([link.id])
-        self._links.release(claim, None)
-
-    def _claimed(self, link: Link) -> Claim:
-        for _ in range(CLAIM_TRIES):
-            claim = self._links.claim(link.id)
-            if claim is not None:
-                return claim
-            self._sleep(CLAIM_PAUSE_SECONDS)
-        raise ConflictError(f"The link of {link.case_name} is being worked on; try again in a moment.")
-
-
 class Linking:
     def __init__(
         self,
         *,
         database: Database,
         cases: CaseSystem,
-        claims: Claims,
         edits: LinkEdits,
         ledger: LedgerStore,
         deliveries: Deliveries,
@@ -96,7 +59,6 @@ class Linking:
     ) -> None:
         self._database = database
         self._cases = cases
-        self._claims = claims
         self._edits = edits
         self._ledger = ledger
         self._deliveries = deliveries
@@ -106,8 +68,6 @@ class Linking:
         self._visits = visits
         self._client = client
         self._case_url = case_url
-
-    # ------------------------------------------------------------ together
 
     def link(
         self,
@@ -189,78 +149,11 @@ class Linking:
         if connector_id is not None:
             leading = [one for one in leading if one.id == connector_id]
         if not leading:
-            which = "this connector does not lead to" if connector_id else "no connector leads to"
+            which = "this connector does not lead there" if connector_id else "no connector leads there"
             raise InvalidRequestError(
-                f"Incident {incident.id} is on the service {incident.service_id}, which {which}.".replace(
-                    "which this connector does not lead to", "to which this connector does not lead"
-                ),
-                "connector_id",
+                f"Incident {incident.id} is on the service {incident.service_id}, and {which}.", "connector_id"
             )
         return leading[0]
-
-    # ------------------------------------------------------------ apart
-
-    def unlink(self, link_id: str, reason: str, *, actor: Actor, who: str) -> Sequence[str]:
-        """End a pair and say so on both sides; returns warnings. The Case opens no second incident afterwards.
-
-        Raises NotFoundError, ConflictError, InvalidRequestError. What PagerDuty does not take is a warning.
-        """
-        reason = texts.clean(reason, "reason", LONGEST_REASON)
-        found = self._edits.by_id(link_id)
-        if found is None:
-            raise NotFoundError(f"There is no link {link_id}.")
-        link, _ = found
-        if link.state is LinkState.ENDED:
-            raise ConflictError(f"The link of {link.case_name} has ended already ({link.ended_reason}).")
-        with self._claims.holding(link) as claim:
-            visit = self._visits.open(claim)
-            if visit.link.state is LinkState.OPENING and visit.link.is_open_attempted:
-                raise ConflictError(f"The incident of {link.case_name} is being opened; try again in a moment.")
-            warnings = self._tell_both(visit, actor, reason)
-            visit.end(Reason.UNLINKED)
-            visit.log(Direction.OUTBOUND, "unlink_incident", Reason.UNLINKED, detail=f"by {who}: {reason}")
-            self._visits.record(visit)
-            facts = {"incident_id": link.incident_id}, {"reason": reason}
-            self._audit.add(None, who, "unlink", f"Case {link.case_name}", *facts)
-        return warnings
-
-    def _tell_both(self, visit: Visit, actor: Actor, reason: str) -> list[str]:
-        begun = [e for e in visit.ledger.entries if e.source_id.startswith(UNLINKED) and e.state == "sending"]
-        new_id = self._visits.new_id()
-        entry = begun[0] if begun else _farewell(new_id, actor, reason)
-        visit.put(entry)
-        # On record before anything is told, so that a second try finds the first one's words.
-        self._visits.record(visit)
-        number = f"#{visit.link.incident_number}" if visit.link.incident_number else "of this Case"
-        text = f"Unlinked from PagerDuty incident {number}: {reason}"
-        self._cases.place_comment(visit.case.id, actor, text, entry.source_id)
-        if visit.link.incident_id is None:
-            visit.put(replace(entry, state="dropped", reason=Reason.UNLINKED))
-            return []
-        try:
-            note_id = self._post(visit, entry, visit.link.incident_id, is_second_try=bool(begun))
-        except PagerDutyError as exc:
-            visit.put(replace(entry, state="dropped", reason=Reason.UNAVAILABLE))
-            visit.log(
-                Direction.OUTBOUND, "post_note", Reason.UNAVAILABLE, outcome=Outcome.FAILED, detail=str(exc)
-            )
-            return [f"The incident was not told: {exc}."]
-        visit.put(replace(entry, state="placed", remote_id=note_id))
-        visit.log(Direction.OUTBOUND, "post_note", Reason.APPLIED)
-        return []
-
-    def _post(self, visit: Visit, entry: LedgerEntry, incident_id: str, *, is_second_try: bool) -> str:
-        client = self._client(visit.link.integration_id)
-        if is_second_try:
-            standing = [note for note in client.list_notes(incident_id) if note.text.rstrip().endswith(entry.marker)]
-            if standing:
-                return standing[0].id
-        return client.create_note(incident_id, text_of(entry, visit.link.case_name)).id
-
-
-def _farewell(new_id: str, actor: Actor, reason: str) -> LedgerEntry:
-    text = f"This incident is no longer kept in step with its Case: {reason}"
-    return LedgerEntry(new_id, "outbound", "story", f"{UNLINKED}{new_id}", actor, text, "sending")
 
 
 def _new_link(case: Case, incident: Incident, connector: Connector, integration: Integration) -> Link:

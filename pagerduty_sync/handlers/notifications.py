@@ -150,9 +150,7 @@ class Notifier:
         return new
 
 
-def _passed(
-    case: Case, told: Mapping[str, History], changes: Sequence[Change], *, is_told: bool
-) -> list[Delivery]:
+def _passed(case: Case, told: Mapping[str, History], changes: Sequence[Change], *, is_told: bool) -> list[Delivery]:
     """One row for each change that gives no event, with its reason."""
     rows = []
     for change in changes:

@@ -35,6 +35,7 @@ ACTIONS_PER_VISIT = 40
 BULK_FROM = 4
 """So many links due at once are worth doing together."""
 OWN_FAILURE_SECONDS = 5.0
+DEFECT_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,17 +178,30 @@ class Sync:
 
     @contextmanager
     def _giving_back_on_failure(self, claim: Claim) -> Iterator[None]:
-        """A failure of ours (a database away, a Case system away) gives the link back, to be looked at again soon."""
+        """A failure of ours (a database away, a Case system away) gives the link back, to be looked at again soon.
+
+        A defect is kept to the link it shows on, with a row that says so: it must not stop the links behind it.
+        """
         try:
             yield
         except LeaseLostError:
             log.warning("lease_lost", link=claim.link.id, case=claim.link.case_name)
-        except BaseException:
-            try:
-                self._links.give_back(claim, OWN_FAILURE_SECONDS)
-            except SyncError:
-                log.warning("link_left_to_its_lease", link=claim.link.id)
+        except SyncError:
+            self._try_to_give_back(claim, OWN_FAILURE_SECONDS)
             raise
+        except Exception as exc:
+            log.exception("defect", link=claim.link.id, case=claim.link.case_name)
+            self._visits.log_defect(claim, exc)
+            self._try_to_give_back(claim, DEFECT_SECONDS)
+        except BaseException:
+            self._try_to_give_back(claim, OWN_FAILURE_SECONDS)
+            raise
+
+    def _try_to_give_back(self, claim: Claim, in_seconds: float) -> None:
+        try:
+            self._links.give_back(claim, in_seconds)
+        except SyncError:
+            log.warning("link_left_to_its_lease", link=claim.link.id)
 
 
 def _due(visit: Visit, plan: Plan) -> Due | None:

@@ -154,6 +154,25 @@ class Visits:
         visit.recorded = visit.ledger
         visit.deliveries, visit.events_done, visit.changes_done = [], [], []
 
+    def log_defect(self, claim: Claim, error: Exception) -> None:
+        """Say in the delivery log that the sync itself failed on this link."""
+        link = claim.link
+        delivery = Delivery(
+            Direction.OUTBOUND,
+            "sync_link",
+            outcome_of(Reason.DEFECT),
+            Reason.DEFECT,
+            type(error).__name__,
+            case_id=link.case_id,
+            case_name=link.case_name,
+            incident_id=link.incident_id or "",
+            link_id=link.id,
+            connector_id=link.connector_id,
+            integration_id=link.integration_id,
+            attempt=link.attempts + 1,
+        )
+        self._deliveries.add(None, [delivery])
+
     def _count_writes(self, visit: Visit) -> None:
         """A link that writes to itself in circles is stopped, and says so; no other link is."""
         if not visit.writes:

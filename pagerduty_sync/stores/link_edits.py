@@ -138,7 +138,7 @@ _CONDITIONS = {
     "incident_id": sql.SQL("incident_id = %(incident_id)s"),
     "connector_id": sql.SQL("connector_id = %(connector_id)s::uuid"),
     "state": sql.SQL("state = %(state)s"),
-    "is_parked": sql.SQL("parked <> '{{}}'"),
+    "is_parked": sql.SQL("parked <> '{}'"),
 }
 
 

@@ -292,7 +292,9 @@ class Links:
                 """
                 UPDATE links
                 SET lease_token = NULL, lease_until = NULL,
-                    dirty_at = now() + %(in_seconds)s * interval '1 second'
+                    dirty_at = now() + %(in_seconds)s * interval '1 second',
+                    due_at = CASE WHEN due_at IS NOT NULL
+                        THEN greatest(due_at, now() + %(in_seconds)s * interval '1 second') END
                 WHERE id = %(id)s AND lease_token = %(token)s
                 """,
                 {"id": claim.link.id, "token": claim.token, "in_seconds": in_seconds},

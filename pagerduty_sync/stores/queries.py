@@ -127,7 +127,7 @@ class Queries:
 def _rows(connection: Connection, statement: Statement) -> tuple[list[tuple[Any, ...]], bool]:
     """Fetched in pieces, so that a result of huge rows ends early instead of filling the memory."""
     rows: list[tuple[Any, ...]] = []
-    size, batch = 0, 10
+    size, batch = 0, min(10, _LARGEST_BATCH)
     with connection.cursor(_CURSOR, row_factory=tuple_row) as cursor:
         cursor.execute(statement.sql, statement.parameters)
         while found := cursor.fetchmany(batch):

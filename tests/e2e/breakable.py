@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 GROUPS = {"worker-inbound": "workers", "worker-outbound": "workers"}
 WORKERS = ("worker-inbound", "worker-outbound")
+RECONCILE_SECONDS = 5
 AWAY = (OSError, requests.RequestException, psycopg.Error, redis.RedisError)
 """What looking raises while the part looked at is down."""
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from pagerduty_sync.embedded.installation import an_installation
-from tests.e2e.breakable import Breakable
+from tests.e2e.breakable import RECONCILE_SECONDS, Breakable
 
 SETTINGS = {
     # Everything that happens by the clock happens soon, so that nobody has to wait for it.
     "SWEEP_SECONDS": "2",
-    "LEASE_SECONDS": "15",
-    "RECONCILE_SECONDS": "10",
+    "LEASE_SECONDS": "8",
+    "RECONCILE_SECONDS": str(RECONCILE_SECONDS),
     # The people here are many, and quick.
     "REQUESTS_PER_MINUTE": "60000",
 }

@@ -24,7 +24,7 @@ from tests.e2e.breakable import Breakable, Json, until
 CASES = "/mgmt/openapi/5/cases"
 AT_ONCE = 10
 PATIENCE_SECONDS = 120.0
-LONGEST_PAUSE_SECONDS = 0.4
+LONGEST_PAUSE_SECONDS = 0.3
 
 _numbers = itertools.count(1)
 

@@ -22,6 +22,7 @@ import psycopg
 from pagerduty_sync.embedded.throwaway import start_throwaway
 from tests.histories.actions import story_of
 from tests.histories.baseline import BaselineWorkers
+from tests.histories.checks import rows_of
 from tests.histories.play import Played, play, shorten
 from tests.histories.report import Tally, last_line, story_text, table
 from tests.histories.wiring import OPTIONS
@@ -94,6 +95,8 @@ def _only(server_url: str, seed: int, keeper: str, as_it_is: bool) -> int:
             story = shorten(world, story, frozenset(problem.kind for problem in result.problems))
             result = play(world, story)
         _print(story_text(result, story.steps))
+        if result.problems:
+            _print(world.quietly(lambda: rows_of(world)))
         return 1 if result.problems else 0
 
 

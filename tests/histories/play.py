@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from tests.histories.actions import Story
 from tests.histories.checks import Problem, is_in_step, problems_of
 from tests.histories.faults import HOUR, Fates
-from tests.histories.world import World
+from tests.histories.world import StuckError, World
 
 LAST_RETRY_SECONDS = 2 * HOUR
-MOST_TRIES_TO_SHORTEN = 400
+MOST_TRIES_TO_SHORTEN = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,8 @@ def play(world: World, story: Story) -> Played:
                 world.perform(step)
             agreed = _finish(world, story)
             problems = problems_of(world)
-        except (RuntimeError, AssertionError, LookupError, TypeError, ValueError) as exc:
-            problems = [Problem("crash of the sync", f"{type(exc).__name__}: {exc}")]
+        except StuckError as exc:
+            problems = [Problem("crash of the sync", str(exc))]
     journal = world.journal
     unique = list(dict.fromkeys(problems))
     return Played(story.seed, unique, agreed, len(journal.writes), journal.deaths, fates.struck, journal.lines)

@@ -19,6 +19,7 @@ from urllib.parse import urlencode, urlsplit
 import psycopg
 import redis
 import requests
+from psycopg.pq import ExecStatus
 from psycopg.rows import DictRow, dict_row
 from requests.structures import CaseInsensitiveDict
 
@@ -149,7 +150,8 @@ class ClockedDatabase(Database):
 
     def run(self, script: bytes) -> None:
         """Plain statements, by nobody at no point."""
-        self._connection.pgconn.exec_(script)
+        result = self._connection.pgconn.exec_(script)
+        assert result.status in (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK), result.error_message
 
     def close(self) -> None:
         self._connection.close()

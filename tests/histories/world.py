@@ -63,16 +63,27 @@ SERVICES = {"checkout": seeds.CHECKOUT_SERVICE_ID, "payments": seeds.PAYMENTS_SE
 SWEEP_SECONDS = 5.0
 LONG_NOTE_BYTES = 60_000
 MOST_EVENTS = 3_000
+MOST_FAILURES = 5
 
-# Of all tables only what belongs to a history; what an operator has configured stays.
-CLEAR_SQL = b"""
-DELETE FROM comment_ledger; DELETE FROM links; DELETE FROM inbox; DELETE FROM case_events; DELETE FROM case_timeline;
-DELETE FROM cases; DELETE FROM notification_deliveries;
-SELECT setval('histories_ids', 1000000), setval('case_numbers', 1, false);
-UPDATE integrations SET status = 'connected', status_reason = '', log_read_until = NULL;
+# What an operator has configured stays from history to history; everything else is cleared.
+CONFIGURED = (
+    "schema_migrations",
+    "integrations",
+    "webhook_subscriptions",
+    "connectors",
+    "presets",
+    "routing_rules",
+    "rule_destinations",
+)
+TABLES_SQL = """
+SELECT relname AS name FROM pg_class
+WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
+  AND relname <> ALL(%s) AND relname NOT LIKE 'histories%%'
+ORDER BY relname
 """
-TRUNCATE_SQL = b"""
-TRUNCATE comment_ledger, links, inbox, case_events, case_timeline, cases, notification_deliveries
+COLUMNS_SQL = """
+SELECT string_agg(quote_ident(column_name), ', ') AS names FROM information_schema.columns
+WHERE table_schema = 'public' AND table_name = 'integrations' AND is_generated = 'NEVER'
 """
 CLEARED_BETWEEN_TRUNCATES = 100
 
@@ -85,6 +96,10 @@ SELECT extract(epoch FROM min(at)) AS at FROM (
     UNION ALL SELECT min(occurred_at) + interval '3 seconds' FROM case_events WHERE handled_at IS NULL
 ) AS waiting
 """
+
+
+class StuckError(Exception):
+    """The same job fails again and again; there is nothing more to learn from this history."""
 
 
 class Workers(Protocol):
@@ -221,6 +236,7 @@ class World:
         self._reset_time()
         self.case_ids: list[str] = []
         self._connect()
+        self._plan_clearing()
         self.web = create_app(this)
         self.web.extensions["group_committer"] = _Committer(self)
         self.post = Post(self.web)
@@ -248,6 +264,21 @@ class World:
             )
             rule = f'"{name}" in case.title'
             this.routing.create_rule(name, "cases", rule, [Destination(connector.id, preset.id)])
+
+    def _plan_clearing(self) -> None:
+        """The statements that bring the database back to what is configured, whatever tables there are by now."""
+        with self.application.database.transaction() as connection:
+            tables = [row["name"] for row in connection.execute(TABLES_SQL, (list(CONFIGURED),))]
+            row = connection.execute(COLUMNS_SQL).fetchone()
+            connection.execute("CREATE TABLE histories_integrations AS SELECT * FROM integrations")
+        assert row is not None
+        deletes = "".join(f"DELETE FROM {name};" for name in tables)
+        self._truncate_sql = f"TRUNCATE {', '.join(tables)}".encode()
+        self._clear_sql = f"""
+            SET session_replication_role = replica; {deletes} SET session_replication_role = DEFAULT;
+            SELECT setval('histories_ids', 1000000), setval('case_numbers', 1, false);
+            UPDATE integrations SET ({row["names"]}) = (SELECT {row["names"]} FROM histories_integrations);
+            """.encode()
 
     def _subscribe(self) -> None:
         this = self.application
@@ -286,8 +317,8 @@ class World:
         self.others: dict[int, str] = {}
         run = self.application.clocked.run
         if self._histories % CLEARED_BETWEEN_TRUNCATES == 0:
-            run(TRUNCATE_SQL)
-        run(CLEAR_SQL)
+            run(self._truncate_sql)
+        run(self._clear_sql)
         self._histories += 1
         self.simulator.reset(keep_subscriptions=True)
         self.application.restart()
@@ -319,7 +350,7 @@ class World:
             if not self._happen(until):
                 break
         else:
-            raise RuntimeError("the world does not come to rest")
+            raise StuckError("the world does not come to rest")
         self._move_to(until)
 
     def settle(self, limit_seconds: float) -> None:
@@ -328,7 +359,7 @@ class World:
         for _ in range(MOST_EVENTS):
             if not self._happen(until):
                 return
-        raise RuntimeError("the world does not come to rest")
+        raise StuckError("the world does not come to rest")
 
     def _happen(self, until: float) -> bool:
         """The next thing that happens by itself; False when there is none before `until`."""
@@ -390,6 +421,8 @@ class World:
             where = traceback.extract_tb(exc.__traceback__)[-1]
             failure = f"job {job}: {type(exc).__name__}: {exc} ({Path(where.filename).name}:{where.lineno})"
             self.journal.failures.append(failure)
+            if len(self.journal.failures) >= MOST_FAILURES:
+                raise StuckError(failure) from exc
             self.tell(f"  {failure}")
         finally:
             self.is_working, self._is_dead, self._last_call = outer

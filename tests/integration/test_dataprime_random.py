@@ -75,7 +75,7 @@ def same(one, other):
     return type(one) is type(other) and one == other
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(rows=st.lists(deliveries, max_size=12), query=queries())
 def test_sql_and_python_agree(database, rows, query):
     text = text_of(query)

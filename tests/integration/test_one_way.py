@@ -1,4 +1,4 @@
-"""The one-way path over the real stores, the real web app and the simulator: Cases and alerts become PagerDuty alerts."""
+"""The one-way path over the real stores, the real web app and the simulator: Cases and alerts become events."""
 
 from __future__ import annotations
 
@@ -88,11 +88,15 @@ def outcomes(harness: Harness, operation: str = "") -> list[tuple[str, str]]:
 
 def push(harness: Harness, kind: str, body: object, **options: Any) -> requests.Response:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return requests.post(f"{harness.web_url}/events/{kind}", data=raw, **({"headers": AUTHORIZED, "timeout": 10} | options))
+    return requests.post(
+        f"{harness.web_url}/events/{kind}", data=raw, **({"headers": AUTHORIZED, "timeout": 10} | options)
+    )
 
 
 def an_alert(harness: Harness, **changes: Any) -> requests.Response:
-    reply = push(harness, "alerts", {"id": "4711", "name": "Disk is full", "priority": "P1", "state": "triggered"} | changes)
+    reply = push(
+        harness, "alerts", {"id": "4711", "name": "Disk is full", "priority": "P1", "state": "triggered"} | changes
+    )
     assert reply.status_code == 202, reply.text
     harness.run()
     return reply
@@ -203,7 +207,7 @@ def test_every_connector_that_matches_is_told_with_its_own_key(harness: Harness)
 
 
 def test_a_template_that_fails_never_keeps_a_page_back(harness: Harness) -> None:
-    execute(harness, "UPDATE presets SET templates = '{\"summary\": \"{{ case.nothing }}\", \"severity\": \"no\"}'")
+    execute(harness, 'UPDATE presets SET templates = \'{"summary": "{{ case.nothing }}", "severity": "no"}\'')
     case = harness.open_case("Checkout is slow")
     assert [one["title"] for one in harness.incidents_opened()] == [f"{case.name}: Checkout is slow"]
     (row,) = attempts(harness)
@@ -276,7 +280,11 @@ def test_a_failure_that_passes_is_tried_again_in_order(harness: Harness, fault: 
     assert (behind["state"], behind["attempts"]) == ("waiting", 0)
     harness.hurry()
     harness.run()
-    assert outcomes(harness) == [("trigger_event", reason), ("trigger_event", "applied"), ("acknowledge_event", "applied")]
+    assert outcomes(harness) == [
+        ("trigger_event", reason),
+        ("trigger_event", "applied"),
+        ("acknowledge_event", "applied"),
+    ]
     assert [row.attempt for row in attempts(harness)] == [1, 2, 1]
     assert [one["status"] for one in harness.incidents_opened()] == ["acknowledged"]
 
@@ -294,7 +302,10 @@ def test_what_pagerduty_refuses_is_final_and_what_depends_on_it_is_not_sent(harn
     refused = attempts(harness)[0]
     assert refused.http_status == 400
     assert "Event object is invalid" in refused.detail
-    assert [row["state"] for row in rows(harness, "SELECT state FROM notifications ORDER BY id")] == ["failed", "dropped"]
+    assert [row["state"] for row in rows(harness, "SELECT state FROM notifications ORDER BY id")] == [
+        "failed",
+        "dropped",
+    ]
 
 
 def test_retrying_ends_and_a_resolve_is_sent_all_the_same(harness: Harness) -> None:
@@ -316,9 +327,11 @@ def test_more_than_the_budget_waits_without_a_failure(harness: Harness) -> None:
     for number in range(25):
         harness.application.cases.create_case(f"Case {number}", CasePriority.P3, actor=JANE)
     harness.run()
-    assert len(events(harness)) == 20
+    # The burst, and what is earned while it is sent.
+    sent = len(events(harness))
+    assert 20 <= sent < 25
     waiting = rows(harness, "SELECT attempts, due_at FROM notifications WHERE state = 'waiting' ORDER BY due_at")
-    assert [row["attempts"] for row in waiting] == [0] * 5
+    assert [row["attempts"] for row in waiting] == [0] * (25 - sent)
     gaps = [(later["due_at"] - earlier["due_at"]).total_seconds() for earlier, later in itertools.pairwise(waiting)]
     assert all(0.5 < gap < 1 for gap in gaps), gaps
     harness.hurry()
@@ -438,7 +451,11 @@ def test_only_histories_that_are_over_are_pruned(harness: Harness) -> None:
 def test_an_alert_travels_there_and_is_resolved(harness: Harness) -> None:
     an_alert(harness, labels={"service": "db-1"})
     (event,) = events(harness)
-    assert (event["dedup_key"], event["payload"]["severity"], event["payload"]["source"]) == ("alert-4711", "critical", "db-1")
+    assert (event["dedup_key"], event["payload"]["severity"], event["payload"]["source"]) == (
+        "alert-4711",
+        "critical",
+        "db-1",
+    )
     assert [one["title"] for one in harness.incidents_opened()] == ["Disk is full"]
     an_alert(harness, state="resolved", name="")
     assert [one["status"] for one in harness.incidents_opened()] == ["resolved"]
@@ -499,7 +516,9 @@ def test_a_cases_push_has_the_case_looked_at_and_nothing_in_it_believed(harness:
     assert outcomes(harness, "case_push")[-1] == ("case_push", "not_found")
 
 
-@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer wrong", f"Basic {SECRET}", f"Bearer {SECRET}x", "Bearer é"])
+@pytest.mark.parametrize(
+    "header", [None, "", "Bearer", "Bearer wrong", f"Basic {SECRET}", f"Bearer {SECRET}x", "Bearer é"]
+)
 def test_without_the_secret_nothing_is_taken(harness: Harness, header: str | None) -> None:
     headers = {} if header is None else {"Authorization": header.encode()}
     for kind in ("cases", "alerts"):
@@ -523,7 +542,9 @@ def test_without_the_secret_nothing_is_taken(harness: Harness, header: str | Non
         ("cases", b'{"id": ""}', "id"),
     ],
 )
-def test_what_cannot_be_read_is_refused_with_the_field(harness: Harness, kind: str, body: bytes, field: str | None) -> None:
+def test_what_cannot_be_read_is_refused_with_the_field(
+    harness: Harness, kind: str, body: bytes, field: str | None
+) -> None:
     reply = push(harness, kind, body)
     assert reply.status_code == 400
     assert reply.json().get("field") == field

@@ -463,6 +463,30 @@ def test_a_webhook_of_our_own_create_that_overtakes_the_reply_waits_for_it(harne
     assert harness.reasons(case.id, "incident.triggered") == ["echo"]
 
 
+def test_a_defect_stays_with_its_link_and_says_so(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad, good = harness.open_case("bad"), harness.open_case("good")
+    intake = harness.application.sync._intake
+    take_in = intake.take_in
+
+    def broken(visit: Any) -> Any:
+        if visit.case.id == bad.id:
+            raise AssertionError("a defect")
+        return take_in(visit)
+
+    monkeypatch.setattr(intake, "take_in", broken)
+    for case in (bad, good):
+        harness.application.cases.resolve(case.id, JANE)
+    harness.run()
+    assert harness.incident(good.id)["status"] == "resolved"
+    assert "defect" in harness.reasons(bad.id)
+    monkeypatch.undo()
+    with harness.application.database.transaction() as conn:
+        conn.execute("UPDATE links SET dirty_at = now()")
+    harness.hurry()
+    harness.run()
+    assert harness.incident(bad.id)["status"] == "resolved"
+
+
 def test_everything_run_twice_has_one_effect(harness: Harness) -> None:
     """The twin of all stories: every message delivered twice, every stage run again."""
     harness.faults(webhook_duplicate={"probability": 1.0})

@@ -11,7 +11,7 @@ import requests
 import responses
 
 from pagerduty_sync.domain.notifications import EventAction
-from pagerduty_sync.domain.retries import Decision, GiveUp, Retry, decide
+from pagerduty_sync.domain.retries import Decision, Disconnect, GiveUp, Retry, decide
 from pagerduty_sync.errors import InvalidRequestError, PagerDutyError, RateLimitError, TransportError
 from pagerduty_sync.pagerduty.events import (
     EVENTS_BURST,
@@ -154,8 +154,11 @@ INVALID = {
 
 @pytest.mark.parametrize(
     ("status", "decision"),
-    [(400, GiveUp), (403, GiveUp), (404, GiveUp), (413, GiveUp), (301, GiveUp)]
-    + [(429, Retry), (408, Retry), (500, Retry), (502, Retry), (503, Retry), (504, Retry)],
+    [
+        *((status, GiveUp) for status in (301, 400, 403, 404, 413)),
+        (401, Disconnect),
+        *((status, Retry) for status in (408, 429, 500, 502, 503, 504)),
+    ],
 )
 def test_which_answers_are_tried_again(status: int, decision: type[Decision]) -> None:
     error = an_answer(status, INVALID)

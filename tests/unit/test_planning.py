@@ -357,6 +357,13 @@ def test_resolving_the_case_posts_its_note_before_the_incident_is_resolved() -> 
     assert changes_of_incident(result) == ["PostNote", "resolved"]
 
 
+def test_an_incident_that_shows_no_resolution_note_has_not_moved() -> None:
+    """After a merge the link follows an incident nothing has been seen of yet."""
+    link = a_link(("RESOLVED", "triggered"), "triggered", resolution=(("fixed", "fixed"), None))
+    result = planned(link, a_case(RESOLVED, resolution_reason="fixed"))
+    assert not result.case_actions and not result.incident_actions
+
+
 def test_no_resolution_note_is_owed_to_the_incident_before_every_event_is_folded_in() -> None:
     """A worker wrote Ada's note to the Case and died; her `resolved` is folded in again before her note is."""
     case = a_case(RESOLVED, resolution_reason="hers", resolution_changed_at=at(5))

@@ -24,7 +24,7 @@ def _templates(**options: Any) -> fields.Dict:
     return fields.Dict(fields.String(validate=validate.Length(1, 50)), template, **options)
 
 
-def _path(**options: Any) -> fields.Enum:
+def _path(**options: Any) -> fields.Enum[ConnectorPath]:
     return fields.Enum(ConnectorPath, by_value=True, **options)
 
 

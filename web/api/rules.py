@@ -28,7 +28,7 @@ class GivenDestination(Schema):
     preset_id = fields.UUID(load_default=None, allow_none=True, metadata={"description": "Else the built-in one."})
 
 
-def _destinations(**options: Any) -> fields.List:
+def _destinations(**options: Any) -> fields.List[Any]:
     return fields.List(fields.Nested(GivenDestination), validate=validate.Length(1, MOST_DESTINATIONS), **options)
 
 

@@ -1,0 +1,307 @@
+"""From what is on record about a Case or an incident to the named causes of trouble, each with its mend. Pure.
+
+The most probable cause comes first: what stops everything, then what stops this pair, then what stops one field, and at
+last what may only have delayed or hidden something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from pagerduty_sync.domain.cases import Case, CaseStatus
+from pagerduty_sync.domain.connectors import Connector, Field, Integration, IntegrationStatus, Policy
+from pagerduty_sync.domain.deliveries import Delivery, Reason
+from pagerduty_sync.domain.links import LOOP, Link, LinkState
+from pagerduty_sync.domain.mapping import INCIDENT_STATUS
+from pagerduty_sync.domain.reasons import meaning_of
+
+SKEW_SECONDS = 30.0
+"""An event from further in the future than this was stamped by a clock that differs from ours."""
+LATE_SECONDS = 30.0
+"""What should be looked at within seconds and was not after this time has no worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """A named cause: what is the matter, and what to do about it."""
+
+    code: str
+    says: str
+    mend: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything the causes are read from. `attempts` are the newest first; `lags` say by how many seconds webhooks
+    came after they happened; `webhooks_problem` is why events do not reach us, as far as known."""
+
+    now: datetime
+    case: Case | None = None
+    incident_id: str = ""
+    link: Link | None = None
+    integration: Integration | None = None
+    connector: Connector | None = None
+    policy: Policy | None = None
+    attempts: Sequence[Delivery] = ()
+    lags: Sequence[float] = ()
+    rejected: str = ""
+    quarantined: str = ""
+    leads_to: str = ""
+    is_told_one_way: bool = False
+    why_not: Sequence[str] = ()
+    an_incident_url: str = ""
+    key_problem: str = ""
+    webhooks_problem: str = ""
+    waits_since: datetime | None = None
+
+
+def diagnose(evidence: Evidence) -> list[Diagnosis]:
+    """Every cause that the evidence shows, the most probable first; empty when nothing is wrong."""
+    found: dict[str, Diagnosis] = {}
+    for look in _LOOKS:
+        for diagnosis in look(evidence):
+            found.setdefault(diagnosis.code, diagnosis)
+    return list(found.values())
+
+
+def differing(case: Case, link: Link, policy: Policy) -> list[Field]:
+    """The fields in which both sides say something else, whether or not that is settled."""
+    fields = []
+    status, priority = link.seen(Field.STATUS), link.seen(Field.PRIORITY)
+    if status is not None and INCIDENT_STATUS.get(case.status) != status.value:
+        fields.append(Field.STATUS)
+    if priority is not None and not (priority.value is None and case.override_priority is None):
+        if policy.priority_map.get(case.priority) != priority.value:
+            fields.append(Field.PRIORITY)
+    return fields
+
+
+# ------------------------------------------------------------------ the account
+
+
+def _account(this: Evidence) -> Iterator[Diagnosis]:
+    account = this.integration
+    if account is None:
+        yield Diagnosis(
+            "no_consent",
+            "No PagerDuty account is connected: a connect is stored only with the consent to send Cases there.",
+            "Run `pagerduty-sync connect --consent`, then make a connector and a routing rule.",
+        )
+        return
+    is_out = account.status is IntegrationStatus.DISCONNECTED
+    if is_out or this.key_problem:
+        where, lives = _region(account.base_url), _region(this.an_incident_url)
+        said = account.status_reason if is_out else this.key_problem
+        if lives and where != lives:
+            yield Diagnosis(
+                "wrong_region",
+                f"{account.base_url} does not accept the API key, and the account's incidents are at {lives}: {said}",
+                f"Run `pagerduty-sync connect` again with the region of {lives}; what waits goes out then.",
+            )
+        else:
+            yield Diagnosis(
+                "revoked_key",
+                f"PagerDuty does not accept the API key ending in {account.api_key_last4}: {said}",
+                "Make a new key and run `pagerduty-sync connect` again; what waits goes out then.",
+            )
+    if account.status is IntegrationStatus.DEGRADED and not this.webhooks_problem:
+        yield Diagnosis("degraded", f"The account is degraded: {account.status_reason}", "Run `pagerduty-sync doctor`.")
+
+
+def _region(url: str) -> str:
+    """Where an account lives, read from an address: the region for PagerDuty's own, else the host."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if host.endswith(".pagerduty.com"):
+        return "eu" if host.endswith(".eu.pagerduty.com") else "us"
+    return parts.netloc
+
+
+# ------------------------------------------------------------------ a pair, or why there is none
+
+
+def _pair(this: Evidence) -> Iterator[Diagnosis]:
+    link = this.link
+    if link is None:
+        yield from _no_pair(this)
+        return
+    if LOOP in link.parked:
+        yield Diagnosis(
+            "loop_suspected",
+            f"The link stands still: {link.parked[LOOP].detail}.",
+            "Find out who writes in circles, then replay the attempt `stop_link`.",
+        )
+    if link.state is LinkState.ENDED and link.ended_reason != Reason.MERGED:
+        gone = link.ended_reason == Reason.NOT_FOUND
+        says = "The incident is gone at PagerDuty." if gone else meaning_of(link.ended_reason)
+        yield Diagnosis(
+            "incident_gone" if gone else "link_ended", f"The link is over. {says}", "Link the Case with another one."
+        )
+    yield from _refused(this, link)
+
+
+def _no_pair(this: Evidence) -> Iterator[Diagnosis]:
+    case = this.case
+    if case is None:
+        if this.integration is not None and this.integration.is_two_way:
+            yield Diagnosis(
+                "unlinked_incident",
+                f"Incident {this.incident_id} belongs to no Case, and such incidents are left alone.",
+                "Incidents opened here are linked by themselves; link this one with a Case, then replay its events.",
+            )
+    elif case.status is CaseStatus.PENDING_ACTIVATION:
+        yield Diagnosis("waits_for_activation", meaning_of(Reason.WAITS_FOR_ACTIVATION), "Activate the Case.")
+    elif this.is_told_one_way:
+        yield Diagnosis(
+            "one_way", "The Case goes to a service-key connector, which tells and does not listen.", "Add a rule."
+        )
+    elif not this.leads_to:
+        why = "; ".join(this.why_not) or "there are none"
+        yield Diagnosis(
+            "no_rule_matches",
+            f"No routing rule leads the Case to an incident ({why}).",
+            "Change or add a rule, then replay the attempt with the reason no_route.",
+        )
+    elif not case.status.is_open:
+        yield Diagnosis("not_open", meaning_of(Reason.NOT_OPEN), "Nothing: there is nobody to page any more.")
+    elif this.waits_since is None:
+        yield Diagnosis(
+            "routed_later",
+            f"The rules lead to {this.leads_to} today and did not when the Case changed.",
+            "Replay the attempt with the reason no_route, or change the Case.",
+        )
+
+
+def _refused(this: Evidence, link: Link) -> Iterator[Diagnosis]:
+    parked = {key: item for key, item in link.parked.items() if key != LOOP}
+    if not parked:
+        return
+    key, item = max(parked.items(), key=lambda pair: pair[1].at)
+    refusal = next((one for one in this.attempts if one.detail == item.detail and one.http_status), None)
+    try_again = "then replay the refused attempt"
+    user = this.integration.user_email if this.integration else "the user"
+    if refusal is not None and refusal.http_status in (402, 403):
+        yield Diagnosis(
+            "missing_permission",
+            f"PagerDuty refused {refusal.operation} for {user}: {item.detail}",
+            f"Give {user} the base role Responder, or a key with write access; {try_again}.",
+        )
+    elif key == "open":
+        service = f"{this.connector.service_name} ({link.service_id})" if this.connector else link.service_id
+        yield Diagnosis(
+            "wrong_service",
+            f"PagerDuty opens no incident on the service {service}: {item.detail}",
+            f"Point the connector to a service that exists, is enabled and has somebody on call; {try_again}.",
+        )
+    else:
+        yield Diagnosis("refused", f"{key} was refused for good: {item.detail}", f"Mend what it names, {try_again}.")
+
+
+# ------------------------------------------------------------------ what the settings and the rules forbid
+
+
+def _state(this: Evidence) -> Iterator[Diagnosis]:
+    link, case = this.link, this.case
+    merged = next((one for one in this.attempts if one.reason is Reason.MERGED), None)
+    if link is not None and (merged is not None or link.ended_reason == Reason.MERGED):
+        target = f"goes on with {link.incident_id}" if link.state is not LinkState.ENDED else "is over"
+        yield Diagnosis(
+            "merged_incident",
+            f"The incident was merged into another one; the link {target}. {meaning_of(Reason.MERGED)}",
+            "Work on the incident it was merged into; resolve this Case by hand when it is over.",
+        )
+    if link is not None and case is not None and case.status is CaseStatus.CLOSED:
+        yield Diagnosis("closed_case", meaning_of(Reason.CASE_CLOSED), "Open a new Case: a closed one stays closed.")
+
+
+def _settings(this: Evidence) -> Iterator[Diagnosis]:
+    if this.integration is not None and not this.integration.is_two_way:
+        yield Diagnosis(
+            "two_way_off",
+            "Two-way is off for the account: nothing that happens in PagerDuty reaches the Case.",
+            "Run `pagerduty-sync two-way on`.",
+        )
+    if this.link is None or this.case is None or this.policy is None:
+        return
+    fields = differing(this.case, this.link, this.policy)
+    connector = this.connector.name if this.connector else "the connector"
+    table = this.policy.priority_map
+    if Field.PRIORITY in fields:
+        seen = this.link.seen(Field.PRIORITY)
+        value = seen.value if seen else None
+        if this.case.priority not in table or (value is not None and value not in table.values()):
+            yield Diagnosis(
+                "unmapped_priority",
+                f"{connector} pairs no priority with Case {this.case.priority} or with the incident's {value}.",
+                "Complete the connector's priority table, then replay the attempt with the reason unmapped_priority.",
+            )
+    ended = [one for one in this.attempts if one.reason is Reason.DIRECTION_OFF]
+    closed = [name for name in Field if not (this.policy.allows_out(name) and _lets_in(this.policy, name))]
+    if closed and (ended or set(closed) & set(fields)):
+        yield Diagnosis(
+            "direction_off",
+            f"{connector} keeps {', '.join(name.value for name in closed)} in step one way or not at all.",
+            "Set the direction to both, then replay the attempts with the reason direction_off.",
+        )
+
+
+def _lets_in(policy: Policy, name: Field) -> bool:
+    return policy.allows_in(name) or not policy.is_two_way
+
+
+# ------------------------------------------------------------------ what does not reach us, or not in time
+
+
+def _arrival(this: Evidence) -> Iterator[Diagnosis]:
+    if this.webhooks_problem:
+        yield Diagnosis(
+            "disabled_subscription",
+            f"PagerDuty's webhooks do not reach us: {this.webhooks_problem}.",
+            "The watchdog mends it within half a minute while the workers run, and what was missed is read then; "
+            "`pagerduty-sync doctor` says what keeps it from doing so.",
+        )
+    if this.rejected:
+        yield Diagnosis(
+            "wrong_secret",
+            f"Webhooks of this account were refused: {this.rejected}.",
+            "See that only our own subscription leads to this address, and exchange its secret.",
+        )
+    if this.lags and min(this.lags) < -SKEW_SECONDS:
+        yield Diagnosis(
+            "clock_skew",
+            f"Events came {-min(this.lags):.0f} seconds before they happened: our clock is behind PagerDuty's. Where "
+            "both sides change a priority or a resolution note, the wrong one may count as the later.",
+            "Let the machine's clock follow a time server.",
+        )
+    if this.quarantined:
+        yield Diagnosis(
+            "quarantined",
+            f"An event of this incident was not understood: {this.quarantined}.",
+            "Upgrade, then run `pagerduty-sync replay --quarantined`.",
+        )
+    if any(one.reason is Reason.HEALED for one in this.attempts):
+        yield Diagnosis(
+            "webhooks_missing",
+            "A change was learned by reading, because no webhook told of it.",
+            "Nothing for this Case; if it happens often, ask with `pagerduty-sync explain --ask`.",
+        )
+
+
+def _pace(this: Evidence) -> Iterator[Diagnosis]:
+    link = this.link
+    if link is not None and link.attempts:
+        failed = next((one for one in this.attempts if one.direction == "outbound" and one.detail), None)
+        said = f": {failed.detail}" if failed else ""
+        yield Diagnosis("failing", f"{link.attempts} calls in a row have failed{said}", "Wait: they are tried again.")
+    if this.waits_since is not None and (this.now - this.waits_since).total_seconds() > LATE_SECONDS:
+        yield Diagnosis(
+            "no_worker",
+            f"Something waits to be looked at since {this.waits_since:%Y-%m-%d %H:%M:%S} UTC.",
+            "See with `pagerduty-sync doctor` that the workers run.",
+        )
+
+
+_LOOKS: Sequence[Callable[[Evidence], Iterator[Diagnosis]]] = (_account, _pair, _state, _settings, _arrival, _pace)
