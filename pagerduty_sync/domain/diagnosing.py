@@ -7,55 +7,19 @@ last what may only have delayed or hidden something.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from urllib.parse import urlsplit
 
-from pagerduty_sync.domain.cases import Case, CaseStatus
-from pagerduty_sync.domain.connectors import Connector, Field, Integration, IntegrationStatus, Policy
-from pagerduty_sync.domain.deliveries import Delivery, Reason
+from pagerduty_sync.domain.cases import CaseStatus
+from pagerduty_sync.domain.connectors import Field, IntegrationStatus, Policy
+from pagerduty_sync.domain.deliveries import Reason
+from pagerduty_sync.domain.evidence import Diagnosis, Evidence, differing
 from pagerduty_sync.domain.links import LOOP, Link, LinkState
-from pagerduty_sync.domain.mapping import INCIDENT_STATUS
 from pagerduty_sync.domain.reasons import meaning_of
 
 SKEW_SECONDS = 30.0
 """An event from further in the future than this was stamped by a clock that differs from ours."""
 LATE_SECONDS = 30.0
 """What should be looked at within seconds and was not after this time has no worker."""
-
-
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """A named cause: what is the matter, and what to do about it."""
-
-    code: str
-    says: str
-    mend: str
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """Everything the causes are read from. `attempts` are the newest first; `lags` say by how many seconds webhooks
-    came after they happened; `webhooks_problem` is why events do not reach us, as far as known."""
-
-    now: datetime
-    case: Case | None = None
-    incident_id: str = ""
-    link: Link | None = None
-    integration: Integration | None = None
-    connector: Connector | None = None
-    policy: Policy | None = None
-    attempts: Sequence[Delivery] = ()
-    lags: Sequence[float] = ()
-    rejected: str = ""
-    quarantined: str = ""
-    leads_to: str = ""
-    is_told_one_way: bool = False
-    why_not: Sequence[str] = ()
-    an_incident_url: str = ""
-    key_problem: str = ""
-    webhooks_problem: str = ""
-    waits_since: datetime | None = None
 
 
 def diagnose(evidence: Evidence) -> list[Diagnosis]:
@@ -65,18 +29,6 @@ def diagnose(evidence: Evidence) -> list[Diagnosis]:
         for diagnosis in look(evidence):
             found.setdefault(diagnosis.code, diagnosis)
     return list(found.values())
-
-
-def differing(case: Case, link: Link, policy: Policy) -> list[Field]:
-    """The fields in which both sides say something else, whether or not that is settled."""
-    fields = []
-    status, priority = link.seen(Field.STATUS), link.seen(Field.PRIORITY)
-    if status is not None and INCIDENT_STATUS.get(case.status) != status.value:
-        fields.append(Field.STATUS)
-    if priority is not None and not (priority.value is None and case.override_priority is None):
-        if policy.priority_map.get(case.priority) != priority.value:
-            fields.append(Field.PRIORITY)
-    return fields
 
 
 # ------------------------------------------------------------------ the account
@@ -205,16 +157,18 @@ def _refused(this: Evidence, link: Link) -> Iterator[Diagnosis]:
 
 def _state(this: Evidence) -> Iterator[Diagnosis]:
     link, case = this.link, this.case
-    merged = next((one for one in this.attempts if one.reason is Reason.MERGED), None)
-    if link is not None and (merged is not None or link.ended_reason == Reason.MERGED):
-        target = f"goes on with {link.incident_id}" if link.state is not LinkState.ENDED else "is over"
-        yield Diagnosis(
-            "merged_incident",
-            f"The incident was merged into another one; the link {target}. {meaning_of(Reason.MERGED)}",
-            "Work on the incident it was merged into; resolve this Case by hand when it is over.",
-        )
+    if link is not None and link.ended_reason == Reason.MERGED:
+        yield _merged("is over")
     if link is not None and case is not None and case.status is CaseStatus.CLOSED:
         yield Diagnosis("closed_case", meaning_of(Reason.CASE_CLOSED), "Open a new Case: a closed one stays closed.")
+
+
+def _merged(link_now: str) -> Diagnosis:
+    return Diagnosis(
+        "merged_incident",
+        f"The incident was merged into another one; the link {link_now}. {meaning_of(Reason.MERGED)}",
+        "Work on the incident it was merged into; resolve this Case by hand when it is over.",
+    )
 
 
 def _settings(this: Evidence) -> Iterator[Diagnosis]:
@@ -304,4 +258,19 @@ def _pace(this: Evidence) -> Iterator[Diagnosis]:
         )
 
 
-_LOOKS: Sequence[Callable[[Evidence], Iterator[Diagnosis]]] = (_account, _pair, _state, _settings, _arrival, _pace)
+def _history(this: Evidence) -> Iterator[Diagnosis]:
+    link = this.link
+    is_alive = link is not None and link.state is not LinkState.ENDED
+    if link is not None and is_alive and any(one.reason is Reason.MERGED for one in this.attempts):
+        yield _merged(f"goes on with {link.incident_id}")
+
+
+_LOOKS: Sequence[Callable[[Evidence], Iterator[Diagnosis]]] = (
+    _account,
+    _pair,
+    _state,
+    _settings,
+    _arrival,
+    _pace,
+    _history,
+)

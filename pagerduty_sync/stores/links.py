@@ -136,12 +136,14 @@ class Links:
             own.execute(statement, (list(link_ids),))
 
     def claim(self, link_id: str) -> Claim | None:
-        """Claim one link for a look; None when another worker holds it (its release will see the dirty mark)."""
+        """Claim one link for a look. None when another worker holds it (its release will see the dirty mark), or when a
+        failure put the next look off."""
         return self._claim(
             """
             UPDATE links
             SET lease_token = gen_random_uuid(), lease_until = now() + %(lease)s * interval '1 second', dirty_at = NULL
             WHERE id = %(link_id)s AND (lease_until IS NULL OR lease_until < now())
+              AND (dirty_at IS NULL OR dirty_at <= now())
             RETURNING *
             """,
             {"link_id": link_id},

@@ -10,7 +10,9 @@ from tests.histories.checks import Problem, is_in_step, problems_of
 from tests.histories.faults import HOUR, Fates
 from tests.histories.world import StuckError, World
 
-LAST_RETRY_SECONDS = 2 * HOUR
+RECONCILE_SECONDS = 300.0
+LAST_WEBHOOK_SECONDS = 49 * HOUR
+LOOKS_AT = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 240.0)
 MOST_TRIES_TO_SHORTEN = 200
 
 
@@ -46,34 +48,41 @@ def play(world: World, story: Story) -> Played:
 
 
 def _finish(world: World, story: Story) -> float | None:
-    """The last fault is over: the subscription is looked after, what is under way arrives, and one reconcile runs.
+    """The last fault is over: the subscription is looked after, and one reconcile runs, as the clock would have it.
 
-    Returns the simulated seconds until both sides agreed.
+    What is late arrives after it: by and by, or all at once. Returns the simulated seconds until both sides agreed and
+    went on doing so, None when they do not.
     """
     world.fates.is_over = True
-    world._armed.clear()
-    world._http_faults.clear()
+    world.disarm()
     ended = world.clock.now()
-    world.tell(f"{ended:.3f}  --- the last fault is over")
+    world.tell("--- the last fault is over")
     late = world.take_webhooks() if story.ends_with_late_webhooks else []
+    looks: list[tuple[float, bool]] = []
+
+    def look() -> None:
+        looks.append((world.clock.now() - ended, is_in_step(world)))
+
     world.workers.watch()
-    world.wait(150.0)
-    if not late:
-        world.settle(49 * HOUR)
-    agreed = _seconds_to_agree(world, ended)
+    # The clock reconciles every five minutes; where in them the story ends is chance.
+    reconciles_at = world.fates.dice("reconcile").uniform(0.0, RECONCILE_SECONDS)
+    for seconds in (*LOOKS_AT, reconciles_at):
+        if seconds <= reconciles_at:
+            world.wait(max(0.0, ended + seconds - world.clock.now()))
+            look()
     world.workers.reconcile()
-    world.settle(LAST_RETRY_SECONDS)
-    if agreed is None and is_in_step(world):
-        agreed = world.clock.now() - ended
     world.tell("--- reconciled")
+    for seconds in LOOKS_AT:
+        world.wait(max(0.0, ended + reconciles_at + seconds - world.clock.now()))
+        look()
     for deliver in late:
         deliver()
-    world.settle(LAST_RETRY_SECONDS)
-    return agreed
-
-
-def _seconds_to_agree(world: World, since: float) -> float | None:
-    return world.clock.now() - since if is_in_step(world) else None
+    world.settle(LAST_WEBHOOK_SECONDS)
+    look()
+    apart = [seconds for seconds, agree in looks if not agree]
+    if looks[-1][0] in apart:
+        return None
+    return min(seconds for seconds, agree in looks if not apart or seconds > max(apart))
 
 
 def shorten(world: World, story: Story, kinds: frozenset[str]) -> Story:

@@ -36,8 +36,8 @@ from pagerduty_sync.simulator.model import Event, Incident, Webhook
 from pagerduty_sync.stores.database import migrate
 from pagerduty_sync.stores.integrations import Account
 from pagerduty_sync.stores.secrets import generate_key
-from tests.histories.actions import Step, Story
-from tests.histories.faults import Fates, WorkerDied
+from tests.histories.actions import Step
+from tests.histories.faults import HOUR, Fates, Rates, WorkerDied
 from tests.histories.wiring import (
     CALL_SECONDS,
     CLOCK_SQL,
@@ -51,6 +51,7 @@ from tests.histories.wiring import (
     Post,
     Wire,
     clocked_datetime,
+    instant,
     new_clock,
     response_of,
     seeded_uuid,
@@ -64,6 +65,7 @@ SWEEP_SECONDS = 5.0
 LONG_NOTE_BYTES = 60_000
 MOST_EVENTS = 3_000
 MOST_FAILURES = 5
+RECONCILED_AT_LEAST_EVERY = 24 * HOUR
 
 # What an operator has configured stays from history to history; everything else is cleared.
 CONFIGURED = (
@@ -86,6 +88,7 @@ SELECT string_agg(quote_ident(column_name), ', ') AS names FROM information_sche
 WHERE table_schema = 'public' AND table_name = 'integrations' AND is_generated = 'NEVER'
 """
 CLEARED_BETWEEN_TRUNCATES = 100
+_NO_RATES = Rates()
 
 WAKE_SQL = """
 SELECT extract(epoch FROM min(at)) AS at FROM (
@@ -230,7 +233,7 @@ class World:
         this.clock, this.line = self.clock, self.line
         this.clocked.clock = self.clock
         visits = this.sync._visits
-        visits.now = lambda: _instant(self.clock)
+        visits.now = lambda: instant(self.clock.now())
         self.journal = Journal()
         self.fates = Fates(0, _NO_RATES)
         self._reset_time()
@@ -307,7 +310,7 @@ class World:
         self._armed: list[list[Any]] = []
         self._last_call = ""
         self._unheard: set[tuple[str, str]] = set()
-        self._swept_at = START
+        self._swept_at = self._reconciled_at = START
 
     def begin(self, fates: Fates, service: str) -> None:
         """Clear both sides for a new history."""
@@ -352,6 +355,15 @@ class World:
         else:
             raise StuckError("the world does not come to rest")
         self._move_to(until)
+        if until - self._reconciled_at > RECONCILED_AT_LEAST_EVERY and not self.fates.is_over:
+            # The clock would have done it many times; this often it belongs to the world and not to the story.
+            self._reconciled_at = until
+            self.workers.reconcile()
+
+    def disarm(self) -> None:
+        """No step that waits for its moment strikes any more."""
+        self._armed.clear()
+        self._http_faults.clear()
 
     def settle(self, limit_seconds: float) -> None:
         """Let time pass until nothing is under way any more, at most so long."""
@@ -829,12 +841,6 @@ class _Committer:
         return int(id_) if id_ is not None else None
 
 
-def _instant(clock: Clock) -> Any:
-    from tests.histories.wiring import instant
-
-    return instant(clock.now())
-
-
 def _prepare(database_url: str) -> None:
     import psycopg
 
@@ -843,9 +849,3 @@ def _prepare(database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(CLOCK_SQL.encode())
     migrate(database_url)
-
-
-from tests.histories.faults import Rates  # noqa: E402
-
-_NO_RATES = Rates()
-_ = Story

@@ -476,9 +476,11 @@ def test_a_defect_stays_with_its_link_and_says_so(harness: Harness, monkeypatch:
     monkeypatch.setattr(intake, "take_in", broken)
     for case in (bad, good):
         harness.application.cases.resolve(case.id, JANE)
-    harness.run()
+    for _ in range(8):
+        harness.step()
     assert harness.incident(good.id)["status"] == "resolved"
-    assert "defect" in harness.reasons(bad.id)
+    # Tried once, and put off: a defect that shows every second would fill the log.
+    assert harness.reasons(bad.id).count("defect") == 1
     monkeypatch.undo()
     with harness.application.database.transaction() as conn:
         conn.execute("UPDATE links SET dirty_at = now()")
