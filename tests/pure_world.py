@@ -5,6 +5,7 @@ For properties of the planner alone; the real stores and the simulator are for t
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -12,8 +13,8 @@ from pagerduty_sync.domain.cases import Actor, Case, CaseStatus, Comment
 from pagerduty_sync.domain.connectors import Field, Policy
 from pagerduty_sync.domain.deliveries import Reason
 from pagerduty_sync.domain.incidents import Incident, IncidentEvent, IncidentStatus, Note
-from pagerduty_sync.domain.links import Ledger, LedgerEntry, Link
-from pagerduty_sync.domain.mapping import note_text
+from pagerduty_sync.domain.links import Ledger, LedgerEntry, Link, LinkState, Picture
+from pagerduty_sync.domain.mapping import CASE_RANK, INCIDENT_RANK, INCIDENT_STATUS, case_priority_value, note_text
 from pagerduty_sync.domain.observing import look_at_comments, look_at_event, look_at_incident, look_at_note
 from pagerduty_sync.domain.planning import plan
 from pagerduty_sync.domain.plans import ChangeCase, ChangeIncident, PlaceComment, PostNote, ReadIncident, ReadNotes
@@ -33,6 +34,7 @@ class World:
 
     case: Case = field(default_factory=a_case)
     incident: Incident = field(default_factory=lambda: an_incident(seconds=0))
+    left: dict[str, Incident] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
     comments: list[Comment] = field(default_factory=list)
     link: Link = field(default_factory=a_link)
@@ -42,6 +44,7 @@ class World:
     now: datetime = T0 + timedelta(seconds=10)
     ids: int = 0
     writes: int = 0
+    written: list[str] = field(default_factory=list)
     events_seen: set[str] = field(default_factory=set)
 
     # ------------------------------------------------------------ what people do
@@ -63,6 +66,23 @@ class World:
         self.incident = replace(self.incident, status=status, seen_at=at, status_changed_at=at, by=by)
         self._send("incident.reopened" if reopens else EVENT_OF[status], by)
 
+    def merge(self, target: Incident, by: Actor = ADA) -> None:
+        """A person merges the incident into another one, which is the one people go on with."""
+        if not self.incident.status.is_open:
+            return
+        at = self.tick()
+        self.incident = replace(
+            self.incident,
+            status=IncidentStatus.RESOLVED,
+            merged_into=target.id,
+            seen_at=at,
+            status_changed_at=at,
+            by=by,
+        )
+        self._send("incident.resolved", by)
+        self.left[self.incident.id] = self.incident
+        self.incident = replace(target, seen_at=at, status_changed_at=at)
+
     def incident_priority_becomes(self, priority_id: str | None, by: Actor = ADA) -> None:
         if self.incident.priority_id == priority_id:
             return
@@ -82,7 +102,7 @@ class World:
         self.case = replace(self.case, status=status, status_changed_at=self.tick())
 
     def _send(self, event_type: str, by: Actor) -> None:
-        event = IncidentEvent(f"E{len(self.sent)}", event_type, self.now, "Q0INC1", by, self.incident)
+        event = IncidentEvent(f"E{len(self.sent)}", event_type, self.now, self.incident.id, by, self.incident)
         self.sent.append(event)
 
     # ------------------------------------------------------------ what the sync does
@@ -92,13 +112,16 @@ class World:
         if event.id in self.events_seen:
             return Reason.DUPLICATE
         self.events_seen.add(event.id)
+        if event.incident_id != self.link.incident_id:
+            return Reason.NO_LINK
         looked = look_at_event(self.link, self.ledger, event, self.case, self.policy, self.new_id())
         self.link, self.ledger = looked.link, looked.ledger
         return looked.reason
 
     def read(self) -> Incident:
         """The incident as a REST reply shows it: whole seconds."""
-        whole = replace(self.incident, read_at=self.now.replace(microsecond=0))
+        linked = self.left.get(self.link.incident_id or "", self.incident)
+        whole = replace(linked, read_at=self.now.replace(microsecond=0))
         changed = (whole.status_changed_at or whole.seen_at).replace(microsecond=0)
         return replace(whole, seen_at=whole.seen_at.replace(microsecond=0), status_changed_at=changed)
 
@@ -117,14 +140,39 @@ class World:
                         self.new_id(), tell.direction, tell.kind, tell.source_id, tell.author, tell.text
                     )
                     self.ledger = self.ledger.put(entry)
+            if now.ends is not None:
+                self.link = replace(self.link, state=LinkState.ENDED, merged_into=None)
+            elif now.follows is not None:
+                self._follow(now.follows)
             for action in now.case_actions:
                 self._act_on_case(action)
-            if now.settled or now.tells or now.case_actions:
+            if now.settled or now.tells or now.case_actions or now.follows or now.ends:
                 continue
             if not now.incident_actions:
                 return
             is_fresh = self._act_on_incident(now.incident_actions[0], loses_note_reply) or is_fresh
         raise AssertionError(f"the plan does not come to rest: {now}")
+
+    def _follow(self, target: str) -> None:
+        """As the handlers do: nothing is known of the other incident but what it will be compared with."""
+        pictures = {name: Picture(picture.agreed) for name, picture in self.link.pictures.items()}
+        self.link = replace(self.link, incident_id=target, merged_into=None, is_doubtful=True, pictures=pictures)
+
+    def _agree_with_target(self, incident: Incident) -> None:
+        """As the handlers do after the first read: where the other incident got further it counts, else it is left."""
+        status, case = incident.status, self.case.status
+        if case in INCIDENT_STATUS and INCIDENT_RANK[status] > CASE_RANK[case]:
+            status = INCIDENT_STATUS[case]
+        link = self.link.agree(Field.STATUS, case.value, status.value)
+        self.link = link.agree(Field.PRIORITY, case_priority_value(self.case), incident.priority_id)
+
+    def fork(self) -> World:
+        """A copy that goes its own way. Everything in a world is a value but its lists, its sets and its dict."""
+        other = copy.copy(self)
+        other.notes, other.comments, other.sent = list(self.notes), list(self.comments), list(self.sent)
+        other.written = list(self.written)
+        other.events_seen, other.left = set(self.events_seen), dict(self.left)
+        return other
 
     def _act_on_case(self, action: ChangeCase | PlaceComment) -> None:
         self.writes += 1
@@ -149,10 +197,22 @@ class World:
             self.case = replace(self.case, resolution_reason=action.reason, resolution_changed_at=self.tick())
         self.link = self.link.agree(action.field, action.agreed.case, action.agreed.incident)
 
+    def _write_on_left(self, action: ChangeIncident) -> None:
+        """A write on an incident that was merged away before its webhook came: PagerDuty takes it and nobody sees it."""
+        left = self.left[self.link.incident_id or ""]
+        assert action.status in (None, IncidentStatus.RESOLVED), "a merged incident was re-opened"
+        if action.field is Field.PRIORITY:
+            self.left[left.id] = replace(left, priority_id=action.priority_id, seen_at=self.tick())
+        self.link, _ = look_at_incident(self.link, self.read())
+        self.link = self.link.agree(action.field, action.agreed.case, action.agreed.incident)
+
     def _act_on_incident(self, action: object, loses_note_reply: bool) -> bool:
         match action:
             case ReadIncident():
+                is_first = self.link.seen(Field.STATUS) is None
                 self.link, _ = look_at_incident(self.link, self.read())
+                if is_first:
+                    self._agree_with_target(self.read())
                 return True
             case ReadNotes():
                 for note in list(self.notes):
@@ -170,6 +230,10 @@ class World:
                 return False
             case ChangeIncident():
                 self.writes += 1
+                self.written.append(action.status.value if action.status else "priority")
+                if self.link.incident_id in self.left:
+                    self._write_on_left(action)
+                    return True
                 if action.field is Field.PRIORITY:
                     self.incident_priority_becomes(action.priority_id, BOT)
                 else:

@@ -74,7 +74,7 @@ def plan(
     if link.state is LinkState.OPENING:
         return _plan_opening(link, case)
     if link.merged_into:
-        return _plan_merge(link, case, policy)
+        return _plan_merge(link, ledger, case, policy)
     comments = _plan_comments(link, ledger)
     if link.is_doubtful or link.seen(Field.STATUS) is None:
         read = _Part(Reason.CHECKED, incident_actions=(ReadIncident(),))
@@ -132,8 +132,13 @@ def _plan_opening(link: Link, case: Case) -> Plan:
     return Plan(incident_actions=(OpenIncident(looks_first=False),), reasons=reasons)
 
 
-def _plan_merge(link: Link, case: Case, policy: Policy) -> Plan:
-    """A merge resolves nothing: the Case stays as it is, a comment says where the incident went, the link follows."""
+def _plan_merge(link: Link, ledger: Ledger, case: Case, policy: Policy) -> Plan:
+    """A merge resolves nothing: the Case stays as it is, a comment says where the incident went, the link follows.
+
+    Before it leaves, it is found out whether a note whose reply was lost stands here, or it would be written there too.
+    """
+    if any(entry.state == "sending" for entry in ledger.waiting("outbound")):
+        return Plan(incident_actions=(ReadNotes(),), reasons=dict.fromkeys(Field, Reason.MERGED))
     seen = link.seen(Field.STATUS)
     target = link.merged_into
     assert target is not None

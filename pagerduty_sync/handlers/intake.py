@@ -58,6 +58,7 @@ class Intake:
         settled = self.settle(visit)
         for change in visit.changes:
             self._take_in_change(visit, change, settled)
+        visit.changes = ()
         return settled
 
     def settle(self, visit: Visit) -> Settled:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from pagerduty_sync.domain.deliveries import Delivery, Direction, Outcome, Reason
@@ -173,7 +173,7 @@ def _attempt(one: Delivery) -> Step:
         "cause": one.cause,
     }
     return Step(
-        one.at or datetime.min,
+        one.at or datetime.now(UTC),
         stage,
         f"{where}, {one.operation}: {one.reason}{detail}{times}",
         {name: value for name, value in values.items() if value},

@@ -14,6 +14,7 @@ import structlog
 
 from pagerduty_sync.domain.connectors import IntegrationStatus
 from pagerduty_sync.domain.deliveries import Reason
+from pagerduty_sync.domain.links import LinkState
 from pagerduty_sync.domain.plans import OpenIncident, Plan
 from pagerduty_sync.errors import NotFoundError, SyncError
 from pagerduty_sync.handlers.bulk import Bulk
@@ -134,11 +135,14 @@ class Sync:
                     due = Due(wait, class_of(action).value)
                     self._give_back(visit, due)
                     return Refused(due, isinstance(action, OpenIncident))
+                was_opening = visit.link.state is LinkState.OPENING
                 failed = self._caller.make(visit, action, calls)
                 if failed is not None:
                     self._give_back(visit, failed)
                     return None
-                settled = self._intake.settle(visit)
+                self._caller.record(visit)
+                # What came in about an incident nobody knew as ours has waited for this moment.
+                settled = self._intake.take_in(visit) if was_opening else self._intake.settle(visit)
                 self._caller.record(visit)
             self._give_back(visit, _due(visit, settled.plan))
         return None

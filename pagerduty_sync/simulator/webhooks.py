@@ -114,5 +114,5 @@ def describe(body: str) -> tuple[str, str, str | None]:
         found = event["data"] if event["data"].get("type") == "incident" else event["data"].get("incident") or {}
         incident_id = found.get("id")
         return str(event["event_type"]), str(event["id"]), incident_id if isinstance(incident_id, str) else None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return "raw", "", None

@@ -489,6 +489,23 @@ def test_a_defect_stays_with_its_link_and_says_so(harness: Harness, monkeypatch:
     assert harness.incident(bad.id)["status"] == "resolved"
 
 
+def test_a_webhook_looked_at_while_the_link_was_opening_is_taken_in_once_it_is_open(harness: Harness) -> None:
+    harness.faults(lose_reply={"next": 1, "match": {"method": "POST", "path": "/incidents"}})
+    case = harness.open_case()
+    harness.next_second()
+    (incident,) = harness.incidents_opened()
+    body = {"incident": {"type": "incident_reference", "status": "acknowledged"}}
+    harness.responder("PUT", f"/incidents/{incident['id']}", body)
+    harness.run()
+    harness.hurry()
+    for _ in range(4):
+        harness.step()
+    assert harness.case(case.id).status is CaseStatus.ACKNOWLEDGED
+    with harness.application.database.transaction() as conn:
+        waiting = conn.execute("SELECT event_id FROM inbox WHERE state = 'waiting'").fetchall()
+    assert waiting == []
+
+
 def test_everything_run_twice_has_one_effect(harness: Harness) -> None:
     """The twin of all stories: every message delivered twice, every stage run again."""
     harness.faults(webhook_duplicate={"probability": 1.0})

@@ -243,6 +243,12 @@ def test_a_merge_never_resolves_the_case_and_the_link_follows() -> None:
     assert "Q0TARGET" in result.tells[0].text
 
 
+def test_before_following_a_merge_it_is_found_out_where_a_doubtful_note_stands() -> None:
+    sending = LedgerEntry("c1", "outbound", "comment", "event-1", JANE, "looking", "sending")
+    result = planned(a_link(incident="resolved", merged_into="Q0TARGET"), a_case(ACTIVE), ledger=Ledger((sending,)))
+    assert (result.incident_actions, result.follows) == ((ReadNotes(),), None)
+
+
 def test_a_merge_after_the_case_closed_ends_the_link() -> None:
     result = planned(a_link(incident="resolved", merged_into="Q0TARGET"), a_case(CLOSED))
     assert (result.follows, result.ends) == (None, Reason.MERGED)
