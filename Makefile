@@ -13,7 +13,7 @@ comma := ,
 SOURCES := pagerduty_sync tasks web tests
 
 .DEFAULT_GOAL := help
-.PHONY: help install run stop status demo migrate test lint check format clean
+.PHONY: help install run stop status demo migrate test histories lint check format clean
 
 help: ## Print this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
@@ -51,6 +51,9 @@ migrate: $(STAMP) ## Bring the database of PAGERDUTY_SYNC_DATABASE_URL up to dat
 
 test: $(STAMP) ## Run the tests: unit, integration, end to end
 	$(PY) -m pytest
+
+histories: $(STAMP) ## Play random histories with faults and crashes: COUNT=10000 SEED=7
+	@$(PY) -m tests.histories --count $(or $(COUNT),1000) --seed $(or $(SEED),1)
 
 lint: $(STAMP) ## Check style, types and who may import whom
 	$(PY) -m ruff check $(RUFF) $(SOURCES)

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from datetime import timedelta
 
 import redis
 
 from pagerduty_sync.handlers.accounts import Accounts
+from pagerduty_sync.handlers.asking import Asking
 from pagerduty_sync.handlers.bulk import Bulk
 from pagerduty_sync.handlers.caller import Caller
 from pagerduty_sync.handlers.calls import Calls
 from pagerduty_sync.handlers.case_side import CaseSide
 from pagerduty_sync.handlers.claims import Claims
 from pagerduty_sync.handlers.configuration import Configuration
+from pagerduty_sync.handlers.configuration_file import ConfigurationFile
+from pagerduty_sync.handlers.configuration_plan import ConfigurationPlan
 from pagerduty_sync.handlers.connection import Connection
 from pagerduty_sync.handlers.connector_changes import ConnectorChanges
+from pagerduty_sync.handlers.discarding import Discarding
 from pagerduty_sync.handlers.event_calls import EventCalls
 from pagerduty_sync.handlers.event_sending import EventSender
 from pagerduty_sync.handlers.event_text import Triggers
+from pagerduty_sync.handlers.explain import Explain
 from pagerduty_sync.handlers.health import Health
 from pagerduty_sync.handlers.inbound import Inbound
 from pagerduty_sync.handlers.incident_side import IncidentSide
@@ -31,9 +37,11 @@ from pagerduty_sync.handlers.preset_changes import PresetChanges
 from pagerduty_sync.handlers.pushes import PushReader
 from pagerduty_sync.handlers.quickstart import Quickstart
 from pagerduty_sync.handlers.reconcile import Reconcile
+from pagerduty_sync.handlers.replay import Replay
 from pagerduty_sync.handlers.rotation import Rotation
 from pagerduty_sync.handlers.routing import Router
 from pagerduty_sync.handlers.rule_changes import RuleChanges
+from pagerduty_sync.handlers.second_looks import SecondLooks
 from pagerduty_sync.handlers.service_keys import ServiceKeyConnectors
 from pagerduty_sync.handlers.subscription import SubscriptionKeeper
 from pagerduty_sync.handlers.sync import Sync
@@ -59,14 +67,18 @@ from pagerduty_sync.stores.ledger import LedgerStore
 from pagerduty_sync.stores.link_edits import LinkEdits
 from pagerduty_sync.stores.links import Links
 from pagerduty_sync.stores.notifications import Notifications
+from pagerduty_sync.stores.overview import Overviews
 from pagerduty_sync.stores.pushes import Pushes
+from pagerduty_sync.stores.quarantine import Quarantine
 from pagerduty_sync.stores.recent_events import RecentEvents
+from pagerduty_sync.stores.replays import Replays
 from pagerduty_sync.stores.routing import Routing
 from pagerduty_sync.stores.routing_edits import RoutingEdits
 from pagerduty_sync.stores.secrets import SecretBox
 from pagerduty_sync.stores.service_keys import ServiceKeys
 from pagerduty_sync.stores.subscriptions import Subscriptions
 from pagerduty_sync.stores.tokens import Tokens
+from pagerduty_sync.stores.traces import Traces
 
 REDIS_SECONDS = 2.0
 """Nothing waits longer for Redis, which is never the truth about anything."""
@@ -134,6 +146,7 @@ class Application:
         self._join_sync(settings)
         self._join_administration(settings)
         self._join_one_way(settings)
+        self._join_hindsight(settings)
 
     def _join_sync(self, settings: Settings) -> None:
         """The parts that keep links in step."""
@@ -299,6 +312,25 @@ class Application:
             audit=self.audit,
             case_url=case_url,
         )
+        self.configuration_file = ConfigurationFile(
+            plan=ConfigurationPlan(
+                accounts=self.accounts,
+                connector_changes=self.connector_changes,
+                preset_changes=self.preset_changes,
+                rule_changes=self.rule_changes,
+                integrations=self.integrations,
+                connectors=self.connectors,
+                routing=self.routing,
+            ),
+            accounts=self.accounts,
+            configuration=self.configuration,
+            service_key_connectors=self.service_key_connectors,
+            connector_changes=self.connector_changes,
+            preset_changes=self.preset_changes,
+            rule_changes=self.rule_changes,
+            connectors=self.connectors,
+            routing=self.routing,
+        )
         self.link_edits = links
         self.linking = Linking(
             database=self.database,
@@ -330,6 +362,45 @@ class Application:
             visits=self.visits,
             router=self.router,
             integrations=self.integrations,
+            audit=self.audit,
+        )
+
+    def _join_hindsight(self, settings: Settings) -> None:
+        """The parts that tell what happened and why, and try it again."""
+        replays = Replays(self.database)
+        self.quarantine = Quarantine(self.database)
+        self.discarding = Discarding(self.database, self.quarantine, self.audit)
+        self.explain = Explain(
+            cases=self.cases,
+            links=self.links,
+            visits=self.visits,
+            traces=Traces(self.database),
+            overviews=Overviews(self.database),
+            deliveries=self.deliveries,
+            integrations=self.integrations,
+            connectors=self.connectors,
+            routing=self.routing,
+            router=self.router,
+            asking=Asking(self.client, self.subscriptions, polls=settings.inbound == "poll"),
+            case_url=f"{settings.public_url}/cases/{{name}}",
+            give_up_after=timedelta(hours=settings.retry_hours),
+        )
+        self.replay = Replay(
+            database=self.database,
+            replays=replays,
+            quarantine=self.quarantine,
+            second_looks=SecondLooks(
+                replays=replays,
+                links=self.links,
+                integrations=self.integrations,
+                subscriptions=self.subscriptions,
+            ),
+            links=self.links,
+            ledger=self.ledger,
+            deliveries=self.deliveries,
+            visits=self.visits,
+            router=self.router,
+            cases=self.cases,
             audit=self.audit,
         )
 

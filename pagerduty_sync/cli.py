@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import click
 
-from pagerduty_sync.commands import cases, configuration, connection, deliveries, doctor, tokens, upkeep
+from pagerduty_sync.commands import (
+    cases,
+    configuration,
+    connection,
+    deliveries,
+    doctor,
+    explain,
+    quarantine,
+    replay,
+    tokens,
+    upkeep,
+)
 from pagerduty_sync.commands.shell import Commands, Shell, quiet_logs
 
 
@@ -40,6 +51,9 @@ for command in (
     cases.cases,
     deliveries.deliveries,
     deliveries.link,
+    explain.explain,
+    replay.replay,
+    quarantine.quarantine,
     tokens.tokens,
 ):
     main.add_command(command)

@@ -198,7 +198,7 @@ class World:
         self.link = self.link.agree(action.field, action.agreed.case, action.agreed.incident)
 
     def _write_on_left(self, action: ChangeIncident) -> None:
-        """A write on an incident that was merged away before its webhook came: PagerDuty takes it and nobody sees it."""
+        """A write on an incident that was merged away before its webhook came: PagerDuty takes it, nobody sees it."""
         left = self.left[self.link.incident_id or ""]
         assert action.status in (None, IncidentStatus.RESOLVED), "a merged incident was re-opened"
         if action.field is Field.PRIORITY:

@@ -22,9 +22,12 @@ from web.api import (
     connectors,
     coralogix_cases,
     deliveries,
+    explain,
     integrations,
     links,
     presets,
+    quarantine,
+    replay,
     rules,
     tokens,
 )
@@ -38,6 +41,9 @@ API_PREFIX = "/api/v1"
 API_BLUEPRINTS = (
     cases.blueprint,
     deliveries.blueprint,
+    explain.blueprint,
+    replay.blueprint,
+    quarantine.blueprint,
     links.blueprint,
     integrations.blueprint,
     connectors.blueprint,

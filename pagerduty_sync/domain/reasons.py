@@ -13,6 +13,7 @@ MEANINGS: Mapping[Reason, str] = {
     Reason.HEALED: "Learned by reading the incident: no webhook had told of it.",
     Reason.REPLAYED: "Looked at again on an operator's word.",
     Reason.MERGED: "A merge resolves no Case: the link follows the incident, or ends when that one has a Case already.",
+    Reason.UNLINKED: "An operator took the Case and its incident apart.",
     Reason.NOTED: "Kept until the moment it applies, as a resolution note is that comes before its resolve.",
     Reason.CHECKED: "The incident is read before anything is decided about it.",
     Reason.ECHO: "Our own change, coming back.",
@@ -44,6 +45,7 @@ MEANINGS: Mapping[Reason, str] = {
     Reason.UNREADABLE: "Authentic, but not to be understood; kept in quarantine.",
     Reason.REFUSED: "A final no; it is parked with its words, and not tried again by itself.",
     Reason.GAVE_UP: "Tried for as long as the settings say; parked, and not tried again by itself.",
+    Reason.DEFECT: "The sync itself failed on this link; the worker's log has the trace.",
     Reason.LOOP_SUSPECTED: "Too many writes of ours within a minute: the link stands still until somebody has looked.",
     Reason.NOT_FOUND: "The incident, or the Case, is gone; the link is over.",
 }

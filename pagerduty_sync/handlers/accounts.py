@@ -30,8 +30,7 @@ class Standing:
     @property
     def region(self) -> str:
         """`us`, `eu`, or the base URL of one's own."""
-        known = {url: name for name, url in BASE_URLS.items()}
-        return known.get(self.integration.base_url, self.integration.base_url)
+        return region_of(self.integration.base_url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +175,11 @@ def banner_of(integration: Integration | None) -> str:
             return f"The PagerDuty integration {integration.name} is being connected; nothing is sent until it is."
         case _:
             return ""
+
+
+def region_of(base_url: str) -> str:
+    """The region with this address, or the address itself where it is none."""
+    return {url: name for name, url in BASE_URLS.items()}.get(base_url, base_url)
 
 
 def checked_name(name: str) -> str:

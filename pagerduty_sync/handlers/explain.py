@@ -161,7 +161,7 @@ class Explain:
             incident=standing.incident_facts(visit.link),
             link=standing.link_facts(visit.link, connector.name if connector else ""),
             is_in_step=is_alike and is_at_rest,
-            fields=standing.fields_of(visit, record.attempts),
+            compared=standing.fields_of(visit, record.attempts),
             waits=waits,
             would_do=would_do,
             rules=rules,

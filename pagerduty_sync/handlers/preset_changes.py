@@ -68,7 +68,7 @@ class PresetChanges:
     def create(self, name: str, path: ConnectorPath, entity: str, templates: Mapping[str, str], *, who: str) -> Preset:
         """Raises InvalidRequestError, naming the field and the line, for what would not work."""
         name = checked_name(name)
-        self._require_working(path, entity, templates)
+        self.check(path, entity, templates)
         with self._database.transaction() as conn:
             made = self._routing.create_preset(name, path, entity, templates, conn)
             self._audit.add(conn, who, "create", f"preset {name}", None, _facts(made))
@@ -78,7 +78,7 @@ class PresetChanges:
         """Another name and other templates; path and entity stay. Raises ConflictError for a built-in preset."""
         before = self._required_own(preset_id)
         name = checked_name(name)
-        self._require_working(before.path, before.entity, templates)
+        self.check(before.path, before.entity, templates)
         other = self._routing.preset_by_name(name)
         if other is not None and other.id != before.id:
             raise InvalidRequestError(f"There is a preset named {name} already.", "name")
@@ -125,7 +125,7 @@ class PresetChanges:
             raise ConflictError(f"The preset {preset.name} is built in and stays as it is; make one of your own.")
         return preset
 
-    def _require_working(self, path: ConnectorPath, entity: str, templates: Mapping[str, str]) -> None:
+    def check(self, path: ConnectorPath, entity: str, templates: Mapping[str, str]) -> None:
         _require_fields(path, entity, templates)
         if entity == ALERTS:
             context = alert_context(SAMPLE_ALERT)

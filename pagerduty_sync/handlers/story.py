@@ -73,7 +73,7 @@ class Now:
     incident: Mapping[str, str | None] = field(default_factory=dict)
     link: Mapping[str, str | None] = field(default_factory=dict)
     is_in_step: bool | None = None
-    fields: Sequence[FieldNow] = ()
+    compared: Sequence[FieldNow] = ()
     waits: Sequence[Wait] = ()
     would_do: Sequence[str] = ()
     rules: Sequence[str] = ()

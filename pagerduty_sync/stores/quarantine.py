@@ -5,6 +5,7 @@ Reads and marks rows of the inbox; refuses to know what is in a body.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +17,7 @@ from pagerduty_sync.stores.database import Connection, Database
 from pagerduty_sync.stores.page_tokens import read_token, write_token
 
 LARGEST_PAGE = 500
+_UNSHOWABLE = re.compile(r"[^\S\n\t ]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 DISCARDED = "discarded"
 
 
@@ -30,6 +32,11 @@ class Quarantined:
     received_at: datetime
     reason: str
     body: bytes
+
+    @property
+    def text(self) -> str:
+        """The body as text that does nothing where it is shown: what is no text, or steers terminals, is escaped."""
+        return _UNSHOWABLE.sub(lambda found: ascii(found[0])[1:-1], self.body.decode("utf-8", "backslashreplace"))
 
 
 _COLUMNS = "id, integration_id::text AS integration_id, webhook_id, event_id, received_at, reason, body"

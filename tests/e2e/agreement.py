@@ -33,7 +33,7 @@ UNFINISHED = {
 
 def assert_everything_agrees(breakable: Breakable, lives: Sequence[Life], seconds: float = 90.0) -> None:
     """Wait until nothing is left to do and both sides of all these lives agree; fail with what does not."""
-    until_empty(lambda: [*_unfinished(breakable), *_disagreements(breakable, lives)], "both sides agree", seconds)
+    until_empty(lambda: [*_unfinished(breakable), *disagreements(breakable, lives)], "both sides agree", seconds)
 
 
 def _unfinished(breakable: Breakable) -> Iterator[str]:
@@ -54,7 +54,8 @@ def _not_taken_in(breakable: Breakable) -> Iterator[str]:
             yield f"accepted and lost: {attempt['event_type']} of {attempt['incident_id']}"
 
 
-def _disagreements(breakable: Breakable, lives: Sequence[Life]) -> Iterator[str]:
+def disagreements(breakable: Breakable, lives: Sequence[Life]) -> Iterator[str]:
+    """What is not as it should be, of what is to be seen on the two sides."""
     incidents = breakable.simulator("GET", "/_sim/state")["incidents"]
     links = {str(row["case_id"]): row for row in breakable.rows("SELECT * FROM links")}
     by_key = Counter(incident["incident_key"] for incident in incidents)

@@ -189,7 +189,7 @@ class Breakable:
         return int(self.simulator("GET", "/_sim/deliveries", params={"limit": "1"})["pending"])
 
 
-def until(is_so: Callable[[], T], what: str, seconds: float = 60.0) -> T:
+def until(is_so: Callable[[], T | None], what: str, seconds: float = 60.0) -> T:
     """Ask until the answer is true, and fail in words when it never is; what is down meanwhile says no."""
     deadline = time.monotonic() + seconds
     trouble: object = None

@@ -102,6 +102,7 @@ class Life:
         self, method: str, path: str, body: object = None, done_before: Callable[[], Json | None] = lambda: None
     ) -> Json:
         """Ask the service, again while it is away. A request whose answer was lost may have been carried out."""
+        tries = 0
 
         def ask() -> Json | None:
             nonlocal tries
@@ -123,7 +124,6 @@ class Life:
             assert reply.ok or was_done or self._is_race(reply), f"{method} {path}: {reply.text[:300]}"
             return {"answer": reply.status_code, **reply.json()}
 
-        tries = 0
         return until(ask, f"{method} {path} is answered", PATIENCE_SECONDS)
 
     def _is_race(self, reply: requests.Response) -> bool:
@@ -142,7 +142,8 @@ class Life:
     def click(self, button: str, **form: str) -> None:
         """As Ada; what PagerDuty refuses at this moment she leaves be."""
         url = f"{self.breakable.installation.simulator_url}/ui/incidents/{self.incident_id}/{button}"
-        reply = self.session.post(url, data=form, allow_redirects=False, timeout=15)
+        # On a connection of its own: a click must not be lost with one that was idle too long.
+        reply = requests.post(url, data=form, allow_redirects=False, timeout=15)
         assert reply.status_code == 303, f"{button}: {reply.status_code} {reply.text[:300]}"
         self.pause()
 

@@ -33,7 +33,7 @@ def test_both_rides_hold_and_each_webhook_has_its_row_and_its_reason(breakable: 
 
 
 @pytest.fixture
-def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Installation]:
+def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An installation that is none: the demo's story decides alone."""
     (tmp_path / "log").mkdir()
     for worker in ("worker-inbound", "worker-outbound"):
@@ -44,18 +44,19 @@ def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Insta
         yield Installation("http://127.0.0.1:1", "http://127.0.0.1:1", tmp_path, None)  # type: ignore[arg-type]
 
     monkeypatch.setattr(demo, "an_installation", nothing)
-    return Installation("", "", tmp_path, None)  # type: ignore[arg-type]
 
 
-def test_the_demo_ends_with_0_when_every_step_held(monkeypatch: pytest.MonkeyPatch, installed: Installation) -> None:
+@pytest.mark.usefixtures("installed")
+def test_the_demo_ends_with_0_when_every_step_held(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr(demo, "play", lambda story: story.step("it holds", lambda: True))
     assert demo.main(said.append) == 0
     assert said[-1] == "All 1 steps held."
 
 
+@pytest.mark.usefixtures("installed")
 def test_the_demo_ends_with_1_and_the_workers_last_words_when_a_step_does_not_hold(
-    monkeypatch: pytest.MonkeyPatch, installed: Installation
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     said: list[str] = []
     monkeypatch.setattr(demo, "PATIENCE_SECONDS", 0.01)

@@ -1,1 +1,1 @@
-"""Random histories of people, faults and crashes, played through the real sync and a simulated PagerDuty in one process."""
+"""Random histories of people, faults and crashes, played through the real sync and a simulated PagerDuty."""

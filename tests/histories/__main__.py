@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.queues import Queue
 from typing import Any
@@ -76,7 +76,8 @@ def a_world(server_url: str, name: str) -> Iterator[World]:
 
 
 def keeper_of(name: str, world: World) -> Workers:
-    return SyncWorkers(world) if name == "sync" else BaselineWorkers(world)
+    keepers: dict[str, Callable[[World], Workers]] = {"sync": SyncWorkers, "baseline": BaselineWorkers}
+    return keepers[name](world)
 
 
 def played(world: World, seed: int, keeper: str) -> Played:

@@ -1,8 +1,8 @@
 """The plain way, to compare with: apply each event as it comes.
 
-A webhook becomes a task that changes the Case, a change of a Case becomes a task that calls PagerDuty, a failed call is
-tried again a few times, and what was done in PagerDuty by our own user is taken for an echo and dropped. That is how most
-such integrations are written. It runs against the same people, network and faults.
+A webhook becomes a task that changes the Case, a change of a Case becomes a task that calls PagerDuty, a failed call
+is tried again a few times, and what was done in PagerDuty by our own user is taken for an echo and dropped. That is how
+most such integrations are written. It runs against the same people, network and faults.
 """
 
 from __future__ import annotations

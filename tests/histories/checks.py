@@ -1,7 +1,7 @@
-"""What must be true at the end of a history, looked at from outside: the two sides and the journal, not the sync's rows.
+"""What must be true at the end of a history, seen from outside: the two sides and the journal, not the sync's rows.
 
-Differences that have a rule are no problem: a closed Case, a resolved Case whose incident was re-opened, a Case that was
-un-acknowledged by hand, a priority changed after the end, and what an incident already was when a merge led to it.
+Differences that have a rule are no problem: a closed Case, a resolved Case whose incident was re-opened, a Case that
+was un-acknowledged by hand, a priority changed after the end, and what an incident already was when a merge led to it.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def _divergence(world: World, side: _Side) -> Iterator[Problem]:
         yield Problem("divergent pair", f"{case.name} is {case.status}, its incident {incident.status}")
     if not _priority_agrees(side, incident):
         shown = PRIORITY_OF.get(incident.priority_id or "", "none")
-        override = f" by hand" if case.override_priority else ""
+        override = " by hand" if case.override_priority else ""
         yield Problem("divergent pair", f"{case.name} is {case.priority}{override}, its incident {shown}")
 
 
@@ -199,11 +199,7 @@ def _once(label: str, text: str, where: Sequence[str], *, must: bool) -> Iterato
 
 def _resolution(world: World, side: _Side, ours: Sequence[str], placed: Sequence[str]) -> Iterator[Problem]:
     """The last word on the resolution stands on both sides, and none stands twice."""
-    reasons = [
-        event
-        for event in side.timeline
-        if event.kind == "resolutionReasonChangedEvent"
-    ]
+    reasons = [event for event in side.timeline if event.kind == "resolutionReasonChangedEvent"]
     by_people = [str(event.content["to"]) for event in reasons if event.actor.kind == "user"]
     for text in by_people:
         must = side.is_linked and text == side.case.resolution_reason
@@ -251,7 +247,7 @@ def _beyond_cause(world: World, side: _Side) -> Iterator[Problem]:
         ours = [write for write in writes if f'"{name}"' in write.text]
         asked = [event for event in side.timeline if event.kind == kind and event.actor.kind == "user"]
         if len(ours) > len(asked):
-            yield Problem("echo write", f"its {name} was written {len(ours)} times for {len(asked)} changes of the Case")
+            yield Problem("echo write", f"its {name} was written {len(ours)} times for {len(asked)} changes")
 
 
 _STATUS_EVENTS = ("acknowledged", "unacknowledged", "resolved", "reopened", "triggered")
@@ -316,7 +312,9 @@ def rows_of(world: World) -> str:
         for row in connection.execute("SELECT * FROM links ORDER BY case_name"):
             lines.append(f"link {row['case_name']}: " + ", ".join(f"{k}={v}" for k, v in row.items() if v is not None))
         for row in connection.execute("SELECT * FROM comment_ledger ORDER BY sequence"):
-            lines.append(f"ledger {row['direction']} {row['kind']} {row['state']} {row['source_id']}: {row['text'][:60]}")
+            lines.append(
+                f"ledger {row['direction']} {row['kind']} {row['state']} {row['source_id']}: {row['text'][:60]}"
+            )
         for row in connection.execute("SELECT * FROM inbox WHERE state <> 'done' ORDER BY id"):
             lines.append(f"inbox {row['id']} {row['state']} link={row['link_id']} {row['body'][:160]!r}")
     return "\n".join(lines)

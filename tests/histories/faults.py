@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 HOUR = 3600.0
 
 
-class WorkerDied(BaseException):  # noqa: N818 - not an error but an end, and no handler may catch it
+class WorkerDied(BaseException):
     """The process is gone: nothing after this point happens, least of all any tidying up."""
 
 
@@ -51,4 +51,4 @@ class Fates:
 
 
 HTTP_FAULTS = ("lost_reply", "timeout", "refused_connection", "503", "502", "500", "429", "429_bare")
-"""What may happen to a call: done but not heard of, not done in time, never sent, and what PagerDuty answers instead."""
+"""What may happen to a call: done but not heard of, not done in time, never sent, or answered with an error."""

@@ -73,9 +73,6 @@ class SyncWorkers:
     def case_changed(self, case_id: str) -> None:
         self._world.nudge("route", [case_id])
 
-    def sweep(self) -> None:
-        self._world.work("sweep", None)
-
     def reconcile(self) -> None:
         self._world.work("reconcile", None)
 
@@ -96,6 +93,4 @@ class SyncWorkers:
     def pairs(self) -> Mapping[str, Pair]:
         with self._this.database.transaction() as connection:
             rows = connection.execute("SELECT case_id, incident_id, state, ended_reason FROM links").fetchall()
-        return {
-            str(row["case_id"]): Pair(row["incident_id"], row["state"], row["ended_reason"]) for row in rows
-        }
+        return {str(row["case_id"]): Pair(row["incident_id"], row["state"], row["ended_reason"]) for row in rows}

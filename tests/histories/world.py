@@ -122,8 +122,6 @@ class Workers(Protocol):
         """A person has changed a Case."""
         ...
 
-    def sweep(self) -> None: ...
-
     def reconcile(self) -> None: ...
 
     def watch(self) -> None: ...
@@ -311,6 +309,7 @@ class World:
         self._last_call = ""
         self._unheard: set[tuple[str, str]] = set()
         self._swept_at = self._reconciled_at = START
+        self.happened = 0
 
     def begin(self, fates: Fates, service: str) -> None:
         """Clear both sides for a new history."""
@@ -383,6 +382,7 @@ class World:
         if not times or min(times)[0] > until:
             return False
         when, kind = min(times)
+        self.happened += 1
         self._move_to(when)
         if kind == 0:
             _, _, _, do = heapq.heappop(self._events)
@@ -419,6 +419,7 @@ class World:
 
     def work(self, job: str, payload: Any) -> None:
         """One job of one worker, which may die on the way."""
+        self.happened += 1
         outer = (self.is_working, self._is_dead, self._last_call)
         self.is_working, self._is_dead, self._last_call = True, False, ""
         self.clock.advance(JOB_SECONDS)
@@ -685,9 +686,7 @@ class World:
         if step.case != len(self.case_ids):
             return
         title = f"{self.service} number {step.case}"
-        case = self.as_a_person(
-            lambda: self.application.cases.create_case(title, CasePriority(step.value), actor=JANE)
-        )
+        case = self.as_a_person(lambda: self.application.cases.create_case(title, CasePriority(step.value), actor=JANE))
         self.case_ids.append(case.id)
         self.workers.case_changed(case.id)
 

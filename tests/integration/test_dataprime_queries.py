@@ -496,6 +496,12 @@ def test_a_query_alone_is_enough(post):
     assert last["statistics"]["outputRowCount"] == "0"
 
 
+def test_a_range_may_be_as_long_as_time_itself(post):
+    about = {"startDate": "0001-01-01T00:00:00+14:00", "endDate": "9999-12-31T23:59:59-14:00"}
+    _, result, _ = lines(post({"query": "count into n", "metadata": about}))
+    assert json.loads(result["result"]["results"][0]["userData"]) == {"n": 4}
+
+
 @pytest.mark.parametrize(
     ("body", "said"),
     [
