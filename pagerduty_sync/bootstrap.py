@@ -144,8 +144,8 @@ class Application:
         self._redis: redis.Redis | None = None
         self._calls: dict[str, tuple[str, Calls]] = {}
         self._join_sync(settings)
-        self._join_administration(settings)
         self._join_one_way(settings)
+        self._join_administration(settings)
         self._join_hindsight(settings)
 
     def _join_sync(self, settings: Settings) -> None:

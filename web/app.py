@@ -21,6 +21,7 @@ from web.api import (
     cases,
     connectors,
     coralogix_cases,
+    dataprime,
     deliveries,
     explain,
     integrations,
@@ -41,6 +42,7 @@ API_PREFIX = "/api/v1"
 API_BLUEPRINTS = (
     cases.blueprint,
     deliveries.blueprint,
+    dataprime.blueprint,
     explain.blueprint,
     replay.blueprint,
     quarantine.blueprint,

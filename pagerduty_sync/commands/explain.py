@@ -43,7 +43,8 @@ def explain(shell: Shell, case: str | None, incident: str | None, asks: bool, as
 
 def _line(step: Step) -> str:
     values = ", ".join(f"{name} {value}" for name, value in step.values.items() if name not in ("outcome", "cause"))
-    lines = [f"{step.at:%m-%d %H:%M:%S.%f}"[:-3] + f"  {step.stage:<9}  {' '.join(step.text.split())}"]
+    number = f" [{step.about}]" if step.about.startswith("delivery:") else ""
+    lines = [f"{step.at:%m-%d %H:%M:%S.%f}"[:-3] + f"  {step.stage:<9}  {' '.join(step.text.split())}{number}"]
     if values:
         lines.append(f"{'':<31}{' '.join(values.split())}")
     if step.rule:

@@ -167,6 +167,7 @@ OURS = (
     Field(f"{SYNC}.request_id", Kind.STRING, "nullif(d.request_id, '')"),
     Field(f"{SYNC}.event_id", Kind.STRING, "nullif(d.event_id, '')"),
     Field(f"{SYNC}.cause", Kind.STRING, "nullif(d.cause, '')"),
+    Field(f"{SYNC}.actor", Kind.STRING, "nullif(d.actor, '')"),
     Field(f"{SYNC}.detail", Kind.STRING, "nullif(d.detail, '')"),
 )
 

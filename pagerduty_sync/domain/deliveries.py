@@ -92,6 +92,7 @@ class Delivery:
     request_id: str = ""
     event_id: str = ""
     cause: str = ""
+    actor: str = ""
     id: int | None = None
     at: datetime | None = None
 

@@ -15,7 +15,7 @@ from pagerduty_sync.domain.incidents import Incident, IncidentStatus
 from pagerduty_sync.domain.observing import look_at_incident
 from pagerduty_sync.domain.plans import ChangeIncident, ReadIncident
 from pagerduty_sync.errors import PagerDutyError, PermanentError, RateLimitError, UnauthorizedError
-from pagerduty_sync.handlers.caller import Caller, cause_of
+from pagerduty_sync.handlers.caller import Caller, actor_of, cause_of
 from pagerduty_sync.handlers.calls import Calls
 from pagerduty_sync.handlers.case_side import Settled
 from pagerduty_sync.handlers.incident_side import operation_of, take_in_change
@@ -110,7 +110,14 @@ class Bulk:
             for change in changes:
                 cause = cause_of(visit, change)
                 detail = f"in one call with {len(ready) - 1} others" if len(ready) > 1 else ""
-                logged = visit.log(Direction.OUTBOUND, operation_of(change), Reason.APPLIED, detail=detail, cause=cause)
+                logged = visit.log(
+                    Direction.OUTBOUND,
+                    operation_of(change),
+                    Reason.APPLIED,
+                    detail=detail,
+                    cause=cause,
+                    actor=actor_of(visit, change),
+                )
                 visit.deliveries[-1] = calls.measured(logged)
                 take_in_change(visit, change, by_id.get(_id_of(visit)))
             visit.link = replace(visit.link, attempts=0, failing_since=None)

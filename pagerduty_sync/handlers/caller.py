@@ -9,6 +9,7 @@ from datetime import datetime
 
 import structlog
 
+from pagerduty_sync.domain.connectors import Field
 from pagerduty_sync.domain.deliveries import Direction, Reason
 from pagerduty_sync.domain.links import Parked
 from pagerduty_sync.domain.plans import ChangeIncident, IncidentAction, OpenIncident, PostNote, ReadIncident
@@ -61,7 +62,14 @@ class Caller:
             done = self._incident_side.act(visit, action, calls.client)
         except PagerDutyError as exc:
             return self.failed(visit, action, exc, calls)
-        logged = visit.log(Direction.OUTBOUND, operation_of(action), done.reason, detail=done.detail, cause=cause)
+        logged = visit.log(
+            Direction.OUTBOUND,
+            operation_of(action),
+            done.reason,
+            detail=done.detail,
+            cause=cause,
+            actor=actor_of(visit, action),
+        )
         visit.deliveries[-1] = calls.measured(logged)
         visit.link = replace(visit.link, attempts=0, failing_since=None)
         return None
@@ -155,6 +163,14 @@ def _reason_of_failure(error: PagerDutyError, decision: Retry | GiveUp | Disconn
     if isinstance(error, RateLimitError):
         return Reason.RATE_LIMITED
     return Reason.NO_REPLY if isinstance(error, TransportError) else Reason.UNAVAILABLE
+
+
+def actor_of(visit: Visit, action: IncidentAction) -> str:
+    """Who on the Case's side a write is made for, as far as known; nobody for a read."""
+    if isinstance(action, PostNote):
+        return action.entry.author.label
+    is_status = isinstance(action, ChangeIncident) and action.field is Field.STATUS
+    return visit.case.changed_by.label if is_status else ""
 
 
 def cause_of(visit: Visit, action: IncidentAction) -> str:

@@ -22,7 +22,10 @@ class Claims:
 
     @contextmanager
     def holding(self, link: Link) -> Iterator[Claim]:
-        """Hold a link and have it looked at afterwards; raises ConflictError while a worker keeps it."""
+        """Hold a link and have it looked at afterwards; raises ConflictError while a worker keeps it.
+
+        What can be refused is best refused before: after an exception nobody touches the link for some seconds.
+        """
         claim = self._claimed(link)
         try:
             yield claim

@@ -91,9 +91,9 @@ class ConfigurationPlan:
         known = self._connectors.by_name(part["name"])
         standing = self._connector_changes.get(known.id) if known else None
         before = connector_part(standing.connector, standing.key) if standing else {}
-        wanted = {name: value for name, value in part.items() if name not in ("routing_key", "region")}
+        wanted = {name: value for name, value in part.items() if name not in ("name", "routing_key", "region")}
         if known is not None:
-            _require_same_way(part, known)
+            _require_same_way(part, known, before.get("region"))
             wanted.pop("service", None)
         if "priority_map" in wanted:
             wanted["priority_map"] = self.priority_ids(wanted["priority_map"])
@@ -203,8 +203,8 @@ def _checked_condition(rule_name: str, condition: str) -> str:
     return condition
 
 
-def _require_same_way(part: Parts, known: Connector) -> None:
-    """The path and the service of a connector never change."""
+def _require_same_way(part: Parts, known: Connector, region: str | None) -> None:
+    """The path of a connector and where it leads never change."""
     if part["path"] is not known.path:
         raise InvalidRequestError(
             f"The connector {known.name} has the path {known.path}, which cannot change.", "connectors"
@@ -218,4 +218,8 @@ def _require_same_way(part: Parts, known: Connector) -> None:
             f"The connector {known.name} leads to the service {known.service_name} ({known.service_id}), which cannot "
             "change; make another connector.",
             "connectors",
+        )
+    if part.get("region", region) != region:
+        raise InvalidRequestError(
+            f"The connector {known.name} sends to {region}, which cannot change; make another connector.", "connectors"
         )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from pagerduty_sync.coralogix.requests import load
@@ -125,8 +125,7 @@ def read(text: str) -> dict[str, Any]:
 
 def write(parts: Mapping[str, Any]) -> str:
     """A text that `read` reads as these parts."""
-    text: str = yaml.safe_dump(dict(parts), sort_keys=False, allow_unicode=True, width=100)
-    return text
+    return yaml.safe_dump(dict(parts), sort_keys=False, allow_unicode=True, width=100)
 
 
 def secret(place: Mapping[str, str], field: str, environment: Mapping[str, str] | None = None) -> str:

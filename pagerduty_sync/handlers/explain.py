@@ -158,7 +158,7 @@ class Explain:
         is_at_rest = not would_do and not waits and visit.link.state is LinkState.LINKED
         return Now(
             case=standing.case_facts(case),
-            incident=standing.incident_facts(visit.link),
+            incident=standing.incident_facts(visit.link, account),
             link=standing.link_facts(visit.link, connector.name if connector else ""),
             is_in_step=is_alike and is_at_rest,
             compared=standing.fields_of(visit, record.attempts),

@@ -142,6 +142,7 @@ class Inbound:
                     integration_id=row.integration_id,
                     event_id=event.id if event else "",
                     cause=f"inbox:{row.id}",
+                    actor=event.agent.label if event and event.agent else "",
                 )
             ],
         )

@@ -10,7 +10,7 @@ from pagerduty_sync.domain.connectors import Field
 from pagerduty_sync.domain.deliveries import Direction, Outcome, Reason, outcome_of
 from pagerduty_sync.domain.incidents import IncidentEvent
 from pagerduty_sync.domain.links import LinkState
-from pagerduty_sync.domain.observing import look_at_comments, look_at_event
+from pagerduty_sync.domain.observing import PAGERDUTY, look_at_comments, look_at_event
 from pagerduty_sync.errors import PayloadError
 from pagerduty_sync.handlers.case_side import CaseSide, Settled
 from pagerduty_sync.handlers.incident_side import field_of
@@ -101,6 +101,7 @@ class Intake:
             detail=", ".join(sorted(settled.wrote.values())),
             event_id=event.id,
             cause=f"inbox:{row.id}",
+            actor=(event.agent or PAGERDUTY).label,
         )
 
     def _take_in_change(self, visit: Visit, change: CaseEvent, settled: Settled) -> None:
@@ -109,7 +110,7 @@ class Intake:
         cause = f"case_event:{change.id}"
         name = FIELD_OF_CHANGE.get(change.kind)
         if name is None:
-            visit.log(Direction.OUTBOUND, change.kind, Reason.NO_EQUIVALENT, cause=cause)
+            visit.log(Direction.OUTBOUND, change.kind, Reason.NO_EQUIVALENT, cause=cause, actor=change.actor.label)
             return
         if name is Field.COMMENTS:
             self._take_in_comment(visit, change, cause)
@@ -120,7 +121,7 @@ class Intake:
         reason = settled.reasons.get(name, Reason.IN_STEP)
         if change.actor.kind == "pagerDuty" and reason in (Reason.IN_STEP, Reason.APPLIED):
             reason = Reason.ECHO
-        visit.log(Direction.OUTBOUND, change.kind, reason, cause=cause)
+        visit.log(Direction.OUTBOUND, change.kind, reason, cause=cause, actor=change.actor.label)
 
     def _take_in_comment(self, visit: Visit, change: CaseEvent, cause: str) -> None:
         entry = visit.ledger.by_source("outbound", change.timeline_event_id or "")
@@ -128,7 +129,7 @@ class Intake:
             visit.link = replace(visit.link, causes={**visit.link.causes, entry.source_id: cause})
             return
         reason = Reason.ECHO if entry is None else entry.reason or Reason.DIRECTION_OFF
-        visit.log(Direction.OUTBOUND, change.kind, reason, cause=cause)
+        visit.log(Direction.OUTBOUND, change.kind, reason, cause=cause, actor=change.actor.label)
 
 
 def _reason_of_event(name: Field | None, settled: Settled) -> Reason:

@@ -174,6 +174,7 @@ class LinkCare:
     def retry(self, link_id: str, key: str | None, *, who: str) -> Sequence[str]:
         """Try again what was refused, one thing or all; returns what. Raises NotFoundError, ConflictError."""
         link = self._living_link(link_id)
+        _chosen(link, key)
         with self._claims.holding(link) as claim:
             visit = self._visits.open(claim)
             keys = _chosen(visit.link, key)
@@ -191,6 +192,7 @@ class LinkCare:
         An incident that could not be opened ends the link.
         """
         link = self._living_link(link_id)
+        _chosen(link, key)
         with self._claims.holding(link) as claim:
             visit = self._visits.open(claim)
             (key,) = _chosen(visit.link, key)

@@ -121,7 +121,7 @@ def _of_link(visit: Visit, give_up_after: timedelta) -> list[Wait]:
     if link.failing_since is not None:
         until = link.failing_since + give_up_after
         waits.append(
-            Wait(f"{link.attempts} calls in a row failed, given up then", until=until, since=link.failing_since)
+            Wait(f"calls that failed in a row: {link.attempts}; given up then", until=until, since=link.failing_since)
         )
     if link.is_doubtful:
         waits.append(Wait("the incident is read before anything more is decided"))
@@ -166,15 +166,17 @@ def case_facts(case: Case) -> dict[str, str | None]:
     }
 
 
-def incident_facts(link: Link) -> dict[str, str | None]:
+def incident_facts(link: Link, account: Integration | None) -> dict[str, str | None]:
     """The incident as it was last seen."""
     status, priority = link.seen(Field.STATUS), link.seen(Field.PRIORITY)
+    names = {one.id: one.name for one in account.priorities} if account else {}
     return {
         "id": link.incident_id,
         "number": str(link.incident_number) if link.incident_number else None,
         "url": link.incident_url or None,
         "status": status.value if status else None,
         "priority": priority.value if priority else None,
+        "priority_name": names.get(priority.value or "") if priority else None,
         "by": status.by.label if status and status.by else None,
         "seen_at": status.at.isoformat() if status else None,
     }

@@ -95,13 +95,16 @@ def steps_of(
     changes: Sequence[CaseChange], webhooks: Sequence[InboxRow], attempts: Sequence[Delivery], links: Mapping[str, str]
 ) -> list[Step]:
     """All lines in the order of time; of lines of one moment, in the order of the stages. `links` are Cases by link."""
-    lines = [
-        *(_change(one) for one in changes),
-        *(step for row in webhooks for step in _webhook(row, links)),
-        *(_attempt(one) for one in attempts),
-    ]
+    lines = [*(_change(one) for one in changes), *(step for row in webhooks for step in _webhook(row, links))]
+    values = {step.about: _telling(step.values) for step in lines if step.stage in (Stage.CHANGED, Stage.RECEIVED)}
+    lines += [_attempt(one, values.get(one.cause, {})) for one in attempts]
     order = list(Stage)
     return sorted(lines, key=lambda step: (step.at, order.index(step.stage)))
+
+
+def _telling(values: Mapping[str, str]) -> dict[str, str]:
+    """Of a change's values those that a decision about it rests on."""
+    return {name: value for name, value in values.items() if name not in ("event", "incident", "came_after_seconds")}
 
 
 def read(row: InboxRow) -> IncidentEvent | None:
@@ -130,7 +133,7 @@ def _webhook(row: InboxRow, links: Mapping[str, str]) -> Iterator[Step]:
     if row.reason == Reason.REJECTED_SIGNATURE.value:
         yield Step(at, Stage.VERIFIED, "no secret of ours has signed it", reason=row.reason, about=about)
         return
-    yield Step(at, Stage.VERIFIED, f"signed with the secret of subscription {row.subscription_id}", about=about)
+    yield Step(at, Stage.VERIFIED, f"its signature is good (subscription {row.subscription_id})", about=about)
     case = links.get(row.link_id or "")
     if case is not None:
         yield Step(at, Stage.MATCHED, f"the incident is linked with {case}", about=about)
@@ -157,7 +160,7 @@ def _values(event: IncidentEvent | None, received_at: datetime) -> dict[str, str
 _CALLS = {Outcome.DELIVERED: Stage.DELIVERED, Outcome.DEFERRED: Stage.WAITING, Outcome.FAILED: Stage.FAILED}
 
 
-def _attempt(one: Delivery) -> Step:
+def _attempt(one: Delivery, decided_on: Mapping[str, str]) -> Step:
     is_call = one.direction is Direction.OUTBOUND and one.http_status is not None
     writes = is_call or one.outcome is not Outcome.IGNORED
     stage = _CALLS.get(one.outcome, Stage.DECIDED) if writes else Stage.DECIDED
@@ -165,6 +168,7 @@ def _attempt(one: Delivery) -> Step:
     times = f", attempt {one.attempt}" if one.attempt > 1 else ""
     detail = f": {one.detail}" if one.detail else ""
     values = {
+        **decided_on,
         "outcome": str(one.outcome),
         "http": str(one.http_status or ""),
         "took": f"{one.duration_ms} ms" if one.duration_ms is not None else "",

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pagerduty_sync.domain import texts
 from pagerduty_sync.domain.cases import Actor, CaseSystem
 from pagerduty_sync.domain.deliveries import Direction, Outcome, Reason
-from pagerduty_sync.domain.links import LedgerEntry, LinkState
+from pagerduty_sync.domain.links import LedgerEntry, Link, LinkState
 from pagerduty_sync.errors import ConflictError, NotFoundError, PagerDutyError
 from pagerduty_sync.handlers.claims import Claims
 from pagerduty_sync.handlers.incident_side import text_of
@@ -51,10 +51,10 @@ class Unlinking:
         link, _ = found
         if link.state is LinkState.ENDED:
             raise ConflictError(f"The link of {link.case_name} has ended already ({link.ended_reason}).")
+        _require_settled(link)
         with self._claims.holding(link) as claim:
             visit = self._visits.open(claim)
-            if visit.link.state is LinkState.OPENING and visit.link.is_open_attempted:
-                raise ConflictError(f"The incident of {link.case_name} is being opened; try again in a moment.")
+            _require_settled(visit.link)
             warnings = self._tell_both(visit, actor, reason)
             visit.end(Reason.UNLINKED)
             visit.log(Direction.OUTBOUND, "unlink_incident", Reason.UNLINKED, detail=f"by {who}: {reason}")
@@ -93,6 +93,12 @@ class Unlinking:
             if standing:
                 return standing[0].id
         return client.create_note(incident_id, text_of(entry, visit.link.case_name)).id
+
+
+def _require_settled(link: Link) -> None:
+    """An incident that may just be coming into being would be left alone for ever."""
+    if link.state is LinkState.OPENING and link.is_open_attempted:
+        raise ConflictError(f"The incident of {link.case_name} is being opened; try again in a moment.")
 
 
 def _farewell(new_id: str, actor: Actor, reason: str) -> LedgerEntry:

@@ -57,6 +57,7 @@ class Visit:
         detail: str = "",
         event_id: str = "",
         cause: str = "",
+        actor: str = "",
     ) -> Delivery:
         """Note one attempt for the delivery log; returned so that a call's measurements can be added."""
         delivery = Delivery(
@@ -74,6 +75,7 @@ class Visit:
             attempt=self.link.attempts + 1,
             event_id=event_id,
             cause=cause,
+            actor=actor,
         )
         self.deliveries.append(delivery)
         return delivery

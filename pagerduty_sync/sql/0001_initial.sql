@@ -295,11 +295,15 @@ CREATE TABLE notification_deliveries (
     event_id       text NOT NULL DEFAULT '',
     -- What caused it: "inbox:<id>", "case_event:<id>", "delivery:<id>", "reconcile".
     cause          text NOT NULL DEFAULT '',
+    -- Who did on one side what was tried on the other; empty where nobody is known.
+    actor          text NOT NULL DEFAULT '',
     PRIMARY KEY (at, id)
 ) PARTITION BY RANGE (at);
 CREATE TABLE notification_deliveries_default PARTITION OF notification_deliveries DEFAULT;
 -- Serves: one Case's deliveries in order (the Case page, explain).
 CREATE INDEX deliveries_of_case ON notification_deliveries (case_id, at DESC) WHERE case_id IS NOT NULL;
+-- Serves: a Case's deliveries by its readable name, also when no Case or link knows that name any more.
+CREATE INDEX deliveries_by_case_name ON notification_deliveries (case_name, at DESC) WHERE case_name <> '';
 -- Serves: the log, newest first, by outcome.
 CREATE INDEX deliveries_by_outcome ON notification_deliveries (outcome, at DESC);
 -- Serves: counts of one reason (echoes, healed).

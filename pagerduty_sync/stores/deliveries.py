@@ -49,20 +49,20 @@ class Deliveries:
                 """
                 INSERT INTO notification_deliveries (
                     direction, operation, outcome, reason, detail, case_id, case_name, incident_id, link_id,
-                    connector_id, integration_id, attempt, http_status, duration_ms, request_id, event_id, cause, at)
+                    connector_id, integration_id, attempt, http_status, duration_ms, request_id, event_id, cause, actor, at)
                 SELECT direction, operation, outcome, reason, detail, case_id, case_name, incident_id, link_id,
                        connector_id, integration_id, attempt, http_status, duration_ms, request_id, event_id, cause,
-                       coalesce(at, clock_timestamp())
+                       actor, coalesce(at, clock_timestamp())
                 FROM unnest(
                     %(direction)s::text[], %(operation)s::text[], %(outcome)s::text[], %(reason)s::text[],
                     %(detail)s::text[], %(case_id)s::uuid[], %(case_name)s::text[], %(incident_id)s::text[],
                     %(link_id)s::uuid[], %(connector_id)s::uuid[], %(integration_id)s::uuid[], %(attempt)s::integer[],
                     %(http_status)s::integer[], %(duration_ms)s::integer[], %(request_id)s::text[],
-                    %(event_id)s::text[], %(cause)s::text[], %(at)s::timestamptz[]
+                    %(event_id)s::text[], %(cause)s::text[], %(actor)s::text[], %(at)s::timestamptz[]
                 ) WITH ORDINALITY AS given (
                     direction, operation, outcome, reason, detail, case_id, case_name, incident_id, link_id,
-                    connector_id, integration_id, attempt, http_status, duration_ms, request_id, event_id, cause, at,
-                    position)
+                    connector_id, integration_id, attempt, http_status, duration_ms, request_id, event_id, cause,
+                    actor, at, position)
                 ORDER BY position
                 RETURNING id
                 """,

@@ -191,6 +191,7 @@ def test_what_cannot_change_says_so(stand: Stand, file: ConfigurationFile, text:
     for part, says in (
         ("connectors: [{name: Checkout, path: service_key}]", "path bidirectional, which cannot change"),
         ("connectors: [{name: Checkout, service: Payments API}]", "make another connector"),
+        ("connectors: [{name: Old way, path: service_key, region: eu}]", "make another connector"),
         ("presets: [{name: Mine, entity: alerts, path: service_key, templates: {summary: x}}]", "cannot change"),
         ("rules: [{name: Severe, source: alerts}]", "cannot change"),
     ):

@@ -20,7 +20,7 @@ from pagerduty_sync.dataprime.errors import DataPrimeError
 from pagerduty_sync.domain.cases import SYSTEM, CasePriority
 from pagerduty_sync.domain.deliveries import Delivery, Direction, Outcome, Reason
 from pagerduty_sync.errors import InvalidRequestError, StorageError
-from pagerduty_sync.query_command import query as command
+from pagerduty_sync.commands.query import query as command
 from pagerduty_sync.settings import Settings
 from pagerduty_sync.stores.cases import CaseStore
 from pagerduty_sync.stores.database import Database

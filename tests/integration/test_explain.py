@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
@@ -16,7 +16,7 @@ from pagerduty_sync.commands.shell import Shell
 from pagerduty_sync.domain.cases import CasePriority, CaseStatus
 from pagerduty_sync.domain.connectors import Field, FieldDirection
 from pagerduty_sync.domain.diagnosing import diagnose
-from pagerduty_sync.domain.permissions import ALL
+from pagerduty_sync.domain.evidence import Evidence
 from pagerduty_sync.errors import InvalidRequestError, NotFoundError
 from pagerduty_sync.handlers.story import Stage, Story
 from pagerduty_sync.simulator import seeds
@@ -206,7 +206,9 @@ def test_a_planted_misconfiguration_is_named_first(
     first = story.now.causes[0]
     assert (first.code, bool(first.mend)) == (code, True), story.now.causes
     assert part in first.says + first.mend
-    assert story.now.is_in_step is not True or code in ("clock_skew", "wrong_secret", "disabled_subscription", "two_way_off")
+    # Of these the two sides, as far as anybody here can know, say the same.
+    unseen = ("clock_skew", "wrong_secret", "disabled_subscription", "two_way_off")
+    assert story.now.is_in_step is not True or code in unseen
     if before:
         assert harness.reasons(subject) == before, "explaining leaves no trace"
     assert seeds.FULL_KEY not in json.dumps([str(step) for step in story.steps])
@@ -215,7 +217,8 @@ def test_a_planted_misconfiguration_is_named_first(
 def test_a_watchdog_that_awaits_its_test_event_is_told_without_asking(harness: Harness) -> None:
     case = harness.open_case()
     (held,) = harness.application.subscriptions.held(harness.integration_id)
-    harness.sim("DELETE", f"/webhook_subscriptions/{held.id}", headers=_headers())
+    headers = {"Authorization": f"Token token={seeds.FULL_KEY}"}
+    requests.delete(f"{harness.simulator_url}/webhook_subscriptions/{held.id}", headers=headers, timeout=10)
     harness.application.health.check_subscription(harness.integration_id)
     codes = [cause.code for cause in harness.application.explain.case(case.id).now.causes]
     assert codes[0] == "disabled_subscription"
@@ -323,10 +326,6 @@ def test_a_case_in_each_state_can_be_explained(harness: Harness) -> None:
 
 
 def test_no_evidence_at_all_is_no_error() -> None:
-    from datetime import UTC, datetime
-
-    from pagerduty_sync.domain.evidence import Evidence
-
     assert [cause.code for cause in diagnose(Evidence(datetime.now(UTC)))] == ["no_consent"]
 
 
@@ -382,9 +381,4 @@ def get(harness: Harness, path: str, token: str) -> requests.Response:
 
 
 def _token(harness: Harness, *permissions: str) -> str:
-    made: Any = harness.application.tokens.create("test", set(permissions) or ALL)
-    return str(made[1] if isinstance(made[1], str) else made[0])
-
-
-def _headers() -> dict[str, str]:
-    return {"Authorization": f"Token token={seeds.FULL_KEY}"}
+    return harness.application.tokens.create("test", permissions)[1]

@@ -57,6 +57,7 @@ class DeliveryView(Schema):
     request_id = fields.String()
     event_id = fields.String()
     cause = fields.String()
+    actor = fields.String(metadata={"description": "Who did on one side what was tried on the other."})
 
 
 class Page(Schema):

@@ -18,10 +18,10 @@ def _id(**options: Any) -> fields.String:
 
 
 class AskedLinks(Page):
-    case = _id(load_default="", metadata=CASE)
-    incident_id = _id(load_default="")
-    connector_id = fields.UUID(load_default=None)
-    state = fields.Enum(LinkState, by_value=True, load_default=None)
+    case = _id(metadata=CASE)
+    incident_id = _id()
+    connector_id = fields.UUID()
+    state = fields.Enum(LinkState, by_value=True)
     is_parked = fields.Boolean(load_default=False, metadata={"description": "Only those with something refused."})
 
 

@@ -40,14 +40,11 @@ blueprint = api_blueprint("links", "/api/v1/links", "Pairs of one Case and one i
 def list_links(asked: dict[str, Any]) -> dict[str, Any]:
     """Links, the latest made first; everything given must hold."""
     page = {"limit": asked.pop("limit"), "page_token": asked.pop("page_token", None)}
-    filters = LinkFilters(
-        asked["case"],
-        asked["incident_id"],
-        str(asked["connector_id"] or ""),
-        asked["state"].value if asked["state"] else "",
-        asked["is_parked"],
-    )
-    found, more = application().link_edits.find(filters, **page)
+    if "connector_id" in asked:
+        asked["connector_id"] = str(asked["connector_id"])
+    if "state" in asked:
+        asked["state"] = asked["state"].value
+    found, more = application().link_edits.find(LinkFilters(**asked), **page)
     return {"links": [_view(*each) for each in found], "next_page_token": more}
 
 

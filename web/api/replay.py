@@ -101,6 +101,8 @@ def _chosen(asked: dict[str, Any]) -> list[Chosen]:
     if "quarantined" in asked:
         return application().replay.chosen_in_quarantine(asked["limit"])
     filters = dict(asked["filter"])
+    if not filters:
+        raise InvalidRequestError("A filter names at least one condition; `since` will do for everything.", "filter")
     if "link_id" in filters:
         filters["link_id"] = str(filters["link_id"])
     return application().replay.chosen_by_filter(DeliveryFilters(**filters), asked["limit"])

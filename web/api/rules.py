@@ -99,6 +99,7 @@ class TrialView(Schema):
     case = fields.String()
     rules = fields.List(fields.Nested(VerdictView))
     opens_through = fields.Nested(OpensView, allow_none=True)
+    told_one_way = fields.List(fields.String(), metadata={"description": "Connectors by service key that are told."})
     passed_over = fields.List(fields.String(), metadata={"description": "Rule → connector."})
     problems = fields.List(fields.String())
     stated_rule = fields.String(metadata={"description": "How one of several matches is chosen."})
@@ -202,6 +203,7 @@ def _trial(case_name: str, trial: Trial) -> dict[str, Any]:
             for verdict in trial.verdicts
         ],
         "opens_through": opens,
+        "told_one_way": [connector.name for _, connector in match.one_way],
         "passed_over": match.passed_over,
         "problems": match.problems,
         "stated_rule": TWO_MATCHES,

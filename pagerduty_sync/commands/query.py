@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from pagerduty_sync.commands.shell import with_local_servers
 from pagerduty_sync.dataprime.errors import DataPrimeError
 from pagerduty_sync.dataprime.records import cell, flat, short_record
 from pagerduty_sync.errors import SyncError
@@ -79,7 +80,8 @@ def query(text: str | None, shape: str | None, since: datetime | None, until: da
 
 
 def _run(text: str, since: datetime | None, until: datetime | None, limit: int) -> QueryResult:
-    database = Database(Settings.from_environment().require_database_url())
+    # Beside `make run` the database of its data directory is asked, as by every other command.
+    database = Database(with_local_servers(Settings.from_environment()).require_database_url())
     try:
         return Queries(database).run(text, since=since, until=until, limit=limit)
     finally:
