@@ -109,6 +109,7 @@ def attempt_of(target: Target) -> Delivery:
         integration_id=link.integration_id if link else tried.integration_id,
         attempt=tried.attempt + 1,
         event_id=target.event.id if target.event else tried.event_id,
+        actor=tried.actor,
         cause=f"delivery:{tried.id}" if tried.id is not None else tried.cause,
     )
 

@@ -169,6 +169,7 @@ def _attempt(one: Delivery, decided_on: Mapping[str, str]) -> Step:
     detail = f": {one.detail}" if one.detail else ""
     values = {
         **decided_on,
+        "by": one.actor,
         "outcome": str(one.outcome),
         "http": str(one.http_status or ""),
         "took": f"{one.duration_ms} ms" if one.duration_ms is not None else "",

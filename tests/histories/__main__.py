@@ -159,7 +159,9 @@ def _collect(
         if now - shown > PROGRESS_SECONDS:
             shown = now
             sync = tallies["sync"]
-            _print(f"{sync.histories:>7,} of {count:,} · {sync.failed} failed · {sync.histories / (now - began):.1f}/s")
+            pace = sync.histories / (now - began)
+            seeds = " ".join(map(str, sorted(sync.failing_seeds)[:SHORTENED]))
+            _print(f"{sync.histories:>7,} of {count:,} · {sync.failed} failed {seeds} · {pace:.1f}/s")
     return tallies
 
 

@@ -275,6 +275,8 @@ def _writes(world: World) -> Iterator[Problem]:
             continue
         if write.before[0] == "resolved" and write.after[0] != "resolved":
             yield Problem("re-opened by us", f"{write.incident_id}: {write.before[0]} → {write.after[0]}")
+        if write.is_case_over and write.operation == "PUT incident":
+            yield Problem("changed because closed", f"{write.text} after the Case was closed")
         if not write.is_linked:
             yield Problem("write to an unlinked incident", f"{write.operation} {write.text[:80]}")
 

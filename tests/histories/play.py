@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -24,7 +25,7 @@ class Played:
     problems: Sequence[Problem]
     seconds_to_agree: float | None
     writes: int
-    deaths: int
+    faults: Counter[str]
     struck: Sequence[str]
     lines: Sequence[str]
 
@@ -44,7 +45,7 @@ def play(world: World, story: Story) -> Played:
             problems = [Problem("crash of the sync", str(exc))]
     journal = world.journal
     unique = list(dict.fromkeys(problems))
-    return Played(story.seed, unique, agreed, len(journal.writes), journal.deaths, fates.struck, journal.lines)
+    return Played(story.seed, unique, agreed, len(journal.writes), journal.faults, fates.struck, journal.lines)
 
 
 def _finish(world: World, story: Story) -> float | None:

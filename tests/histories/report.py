@@ -12,6 +12,17 @@ from tests.histories.checks import KINDS
 from tests.histories.play import Played
 
 SHOWN_SEEDS = 10
+FAULTS = (
+    "webhooks lost",
+    "webhooks twice",
+    "webhooks late",
+    "nudges lost",
+    "calls failed",
+    "workers died",
+    "workers overtaken",
+    "redis emptied",
+    "subscription disabled",
+)
 
 
 @dataclass(slots=True)
@@ -24,13 +35,13 @@ class Tally:
     seconds: list[float] = field(default_factory=list)
     never_agreed: int = 0
     writes: int = 0
-    deaths: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
     failing_seeds: list[int] = field(default_factory=list)
 
     def add(self, played: Played) -> None:
         self.histories += 1
         self.writes += played.writes
-        self.deaths += played.deaths
+        self.faults.update(played.faults)
         self.problems.update(problem.kind for problem in played.problems)
         if played.problems:
             self.failed += 1
@@ -47,7 +58,7 @@ class Tally:
         self.seconds += other.seconds
         self.never_agreed += other.never_agreed
         self.writes += other.writes
-        self.deaths += other.deaths
+        self.faults.update(other.faults)
         self.failing_seeds += other.failing_seeds
 
     def percentile(self, share: float) -> float | None:
@@ -65,7 +76,7 @@ class Tally:
             "seconds_to_agree_p50": _rounded(self.percentile(0.5)),
             "seconds_to_agree_p99": _rounded(self.percentile(0.99)),
             "writes": self.writes,
-            "workers_died": self.deaths,
+            **{name.replace(" ", "_"): self.faults[name] for name in FAULTS},
         }
 
 

@@ -12,7 +12,8 @@ import json
 import logging
 import random
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -160,6 +161,8 @@ class Write:
     text: str
     is_linked: bool
     is_repeat: bool
+    is_case_over: bool = False
+    """The Case was closed before the worker that wrote this began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +195,7 @@ class Journal:
     events: list[Happened] = field(default_factory=list)
     notes: list[Written] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
-    deaths: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
     lines: list[str] = field(default_factory=list)
 
 
@@ -310,6 +313,8 @@ class World:
         self._unheard: set[tuple[str, str]] = set()
         self._swept_at = self._reconciled_at = START
         self.happened = 0
+        self._work_began = START
+        self._closed_at: dict[str, float] = {}
 
     def begin(self, fates: Fates, service: str) -> None:
         """Clear both sides for a new history."""
@@ -410,6 +415,7 @@ class World:
         """A message to a worker; the broker may lose it or deliver it twice."""
         name = f"nudge {next(self._nudges)}"
         if self.fates.strikes(self.fates.rates.nudge_lost, f"{name} lost"):
+            self.journal.faults["nudges lost"] += 1
             return
         dice = self.fates.dice(name)
         times = 2 if self.fates.strikes(self.fates.rates.nudge_twice, f"{name} twice") else 1
@@ -420,13 +426,13 @@ class World:
     def work(self, job: str, payload: Any) -> None:
         """One job of one worker, which may die on the way."""
         self.happened += 1
-        outer = (self.is_working, self._is_dead, self._last_call)
-        self.is_working, self._is_dead, self._last_call = True, False, ""
+        outer = (self.is_working, self._is_dead, self._last_call, self._work_began)
+        self.is_working, self._is_dead, self._last_call, self._work_began = True, False, "", self.clock.now()
         self.clock.advance(JOB_SECONDS)
         try:
             self.workers.run(job, payload)
         except WorkerDied:
-            self.journal.deaths += 1
+            self.journal.faults["workers died"] += 1
             self.application.restart()
         except SyncError as exc:
             self.tell(f"  job {job} failed: {exc}")
@@ -438,7 +444,7 @@ class World:
                 raise StuckError(failure) from exc
             self.tell(f"  {failure}")
         finally:
-            self.is_working, self._is_dead, self._last_call = outer
+            self.is_working, self._is_dead, self._last_call, self._work_began = outer
 
     def point(self, name: str) -> None:
         """A worker is between two statements: here it may die, or the world may turn on."""
@@ -455,6 +461,8 @@ class World:
         self._armed.pop(0)
         step: Step = armed[1]
         self.tell(f"  {step} ({name})")
+        if step.inner is not None:
+            self.journal.faults["workers overtaken"] += 1
         if step.inner is None:
             self._is_dead = True
             raise WorkerDied
@@ -502,6 +510,7 @@ class World:
         self.point(f"before {method} {path}")
         fault = self._next_fault()
         if fault:
+            self.journal.faults["calls failed"] += 1
             self.tell(f"  {method} {path} meets {fault}")
         if fault == "refused_connection":
             raise requests.exceptions.ConnectTimeout("never connected")
@@ -512,7 +521,7 @@ class World:
             self._arm_simulator(fault)
         is_write = method != "GET" and path.startswith("/incidents")
         before = self._look_all(path, body) if is_write else {}
-        linked = {id_ for id_ in before if self._is_linked(id_)}
+        linked = self._cases_linked_to(before) if is_write else {}
         status, response_headers, content = serve(self.pagerduty, method, url, headers, body)
         self.clock.advance(CALL_SECONDS)
         self._last_call = f"{method} {path}"
@@ -545,9 +554,14 @@ class World:
         found = {id_: self.simulator.account.incident(id_) for id_ in ids}
         return {id_: (one.status, one.priority_id) for id_, one in found.items() if one is not None}
 
-    def _is_linked(self, incident_id: str) -> bool:
-        pairs = self.quietly(self.workers.pairs)
-        return any(pair.incident_id == incident_id and pair.state == "linked" for pair in pairs.values())
+    def _cases_linked_to(self, incident_ids: Collection[str]) -> dict[str, str]:
+        """The Case by incident, for those of the incidents that have one."""
+        pairs: Mapping[str, Pair] = self.quietly(self.workers.pairs)
+        return {
+            pair.incident_id: case_id
+            for case_id, pair in pairs.items()
+            if pair.incident_id in incident_ids and pair.state == "linked" and pair.incident_id is not None
+        }
 
     def quietly(self, do: Callable[[], Any]) -> Any:
         """Look into the world without being seen: no point is passed and no time goes by."""
@@ -564,7 +578,7 @@ class World:
         path: str,
         before: Mapping[str, tuple[str, str | None]],
         body: bytes,
-        linked: set[str],
+        linked: Mapping[str, str],
         *,
         is_lost: bool,
     ) -> None:
@@ -590,6 +604,7 @@ class World:
                 text,
                 incident_id in linked,
                 is_repeat,
+                self._closed_at.get(linked.get(incident_id, ""), self._work_began) < self._work_began,
             )
             self.journal.writes.append(write)
             self.tell(f"  we: {method} {path} {text[:140]}  {was} → {write.after}")
@@ -608,6 +623,7 @@ class World:
         """One webhook sets out: it may be lost, come twice, late, or out of order."""
         name, rates = f"webhook {next(self._webhooks)}", self.fates.rates
         if self.fates.strikes(rates.webhook_lost, f"{name} lost"):
+            self.journal.faults["webhooks lost"] += 1
             self.tell(f"  {name} ({webhook.event_type}) is lost")
             return
         dice, now = self.fates.dice(name), self.clock.now()
@@ -615,6 +631,7 @@ class World:
         latency = dice.uniform(0.0, rates.latest_seconds)
         if self.fates.strikes(rates.webhook_late, f"{name} late"):
             due += latency
+            self.journal.faults["webhooks late"] += 1
             self.tell(f"  {name} ({webhook.event_type}) comes {latency:.0f} s late")
             if dice.random() < 0.5:
                 self._lanes[webhook.lane] = due
@@ -622,6 +639,7 @@ class World:
             self._lanes[webhook.lane] = due
         self._deliver_at(due, webhook, name)
         if self.fates.strikes(rates.webhook_twice, f"{name} twice"):
+            self.journal.faults["webhooks twice"] += 1
             again = due + dice.uniform(0.0, rates.latest_seconds)
             self._deliver_at(again, Webhook(**vars(webhook)), name)
 
@@ -659,10 +677,12 @@ class World:
         elif step.what in ("crash", "meanwhile"):
             self._armed.append([int(step.number), step])
         elif step.what == "redis emptied":
+            self.journal.faults["redis emptied"] += 1
             self._events = [event for event in self._events if event[2] != "nudge"]
             heapq.heapify(self._events)
             self.application.restart()
         elif step.what == "subscription disabled":
+            self.journal.faults["subscription disabled"] += 1
             self._disable()
         elif step.what in ("watchdog", "reconcile"):
             self.work(step.what, None)
@@ -718,6 +738,8 @@ class World:
         except SyncError as exc:
             self.tell(f"  not possible: {exc}")
             return
+        if verb == "close":
+            self._closed_at[case_id] = self.clock.now()
         self.workers.case_changed(case_id)
 
     # ------------------------------------------------------------ people in PagerDuty
