@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TextIO
+
 import click
 
 from pagerduty_sync.commands.shell import Commands, Misuse, Shell, pass_shell, table
@@ -75,6 +77,24 @@ def add_connector(
     click.echo(f"Connector {made.connector.name} leads to {made.connector.service_name}.")
     for warning in made.warnings:
         click.echo(f"! {warning}")
+
+
+@connectors.command("add-service-key")
+@click.argument("name")
+@click.option(
+    "--key-file",
+    type=click.File(encoding="utf-8"),
+    help="File with the service's 32-character key. Default: asked for.",
+)
+@click.option("--region", default="us", show_default=True, help="us, eu, or the address of an Events API.")
+@pass_shell
+def add_service_key_connector(shell: Shell, name: str, key_file: TextIO | None, region: str) -> None:
+    """Make a one-way connector NAME: Cases and alerts are sent to one service's key, and nothing comes back."""
+    key = key_file.read().strip() if key_file else click.prompt("Service key", hide_input=True)
+    made = shell.app.service_key_connectors.create_service_key_connector(
+        name, who=shell.who, routing_key=key, region=region
+    )
+    click.echo(f"Connector {made.name} made. Route to it with `pagerduty-sync rules add`.")
 
 
 @connectors.command()

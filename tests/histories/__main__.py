@@ -73,6 +73,8 @@ def a_world(server_url: str, name: str) -> Iterator[World]:
         yield world
     finally:
         world.application.close()
+        with psycopg.connect(server_url, dbname="postgres", autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 def keeper_of(name: str, world: World) -> Workers:

@@ -311,6 +311,8 @@ class World:
         self._armed: list[list[Any]] = []
         self._last_call = ""
         self._unheard: set[tuple[str, str]] = set()
+        self._written: list[tuple[str, str]] = []
+        self._is_stalled = False
         self._swept_at = self._reconciled_at = START
         self.happened = 0
         self._work_began = START
@@ -426,13 +428,15 @@ class World:
     def work(self, job: str, payload: Any) -> None:
         """One job of one worker, which may die on the way."""
         self.happened += 1
-        outer = (self.is_working, self._is_dead, self._last_call, self._work_began)
-        self.is_working, self._is_dead, self._last_call, self._work_began = True, False, "", self.clock.now()
+        outer = (self.is_working, self._is_dead, self._is_stalled, self._last_call, self._work_began, self._written)
+        self.is_working, self._is_dead, self._is_stalled = True, False, False
+        self._last_call, self._work_began, self._written = "", self.clock.now(), []
         self.clock.advance(JOB_SECONDS)
         try:
             self.workers.run(job, payload)
         except WorkerDied:
             self.journal.faults["workers died"] += 1
+            self._unheard.update(self._written)
             self.application.restart()
         except SyncError as exc:
             self.tell(f"  job {job} failed: {exc}")
@@ -444,7 +448,7 @@ class World:
                 raise StuckError(failure) from exc
             self.tell(f"  {failure}")
         finally:
-            self.is_working, self._is_dead, self._last_call, self._work_began = outer
+            self.is_working, self._is_dead, self._is_stalled, self._last_call, self._work_began, self._written = outer
 
     def point(self, name: str) -> None:
         """A worker is between two statements: here it may die, or the world may turn on."""
@@ -487,7 +491,9 @@ class World:
         elif inner.what == "the worker":
             self._let_others_work(2)
         elif inner.what == "the stall":
-            # Long enough for the lease to end.
+            # Long enough for the lease to end; what this worker does is nobody's business any more.
+            self._unheard.update(self._written)
+            self._is_stalled = True
             self.simulator.advance(75.0)
             self.work("sweep", None)
             self._let_others_work(6)
@@ -593,8 +599,9 @@ class World:
             text = json.dumps(items.get(incident_id) or content.get("incident") or content)
             # The same write again after an answer that was lost is a repetition asked for, not an echo.
             is_repeat = (incident_id, text) in self._unheard
-            if is_lost or self._is_dead:
+            if is_lost or self._is_stalled:
                 self._unheard.add((incident_id, text))
+            self._written.append((incident_id, text))
             write = Write(
                 self.clock.now(),
                 operation,
