@@ -23,6 +23,7 @@ from pagerduty_sync.simulator.app import create_app
 from pagerduty_sync.simulator.serve import in_thread
 from pagerduty_sync.simulator.simulator import Simulator
 from pagerduty_sync.stores.secrets import generate_key
+from pagerduty_sync.wiring.account import make_client
 
 
 @dataclass
@@ -105,7 +106,7 @@ def stand(database_url: str, redis_url: str, *, arrives: Callable[[], bool] = la
                 connectors=app.connectors,
                 keeper=keeper,
                 audit=app.audit,
-                client_factory=bootstrap.make_client,
+                client_factory=make_client,
             )
             yield Stand(app, simulated.extensions["simulator"], base_url, connection)
     finally:

@@ -230,7 +230,8 @@ def _back(visit: Visit, key: str) -> None:
     if kind == NOTE:
         entry = visit.ledger.by_source("outbound", what)
         if entry is not None and entry.state == "dropped":
-            visit.put(replace(entry, state="intended", reason=None))
+            # A note given up on after a lost reply may stand there: its marker is looked for before it is sent.
+            visit.put(replace(entry, state="sending", reason=None))
     elif parked.previous is not None:
         visit.link = visit.link.agree(Field(what), parked.previous.case, parked.previous.incident)
     visit.link = replace(visit.link, parked=_without(visit.link, key))

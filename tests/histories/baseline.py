@@ -16,7 +16,9 @@ from pagerduty_sync.errors import PagerDutyError, RetryableError, SyncError
 from pagerduty_sync.pagerduty.client import PagerDutyClient
 from pagerduty_sync.pagerduty.schemas import parse_event
 from pagerduty_sync.simulator import seeds
-from tests.histories.world import SERVICES, Pair, World
+from tests.histories.journal import Pair
+from tests.histories.people import SERVICES
+from tests.histories.world import World
 
 TRIES = 5
 PRIORITY_OF = {id_: CasePriority(name) for name, id_ in seeds.PRIORITY_IDS.items()}

@@ -14,7 +14,8 @@ from typing import Any
 from pagerduty_sync.domain.cases import Case, CaseStatus, TimelineEvent
 from pagerduty_sync.simulator import seeds
 from pagerduty_sync.simulator.model import Incident
-from tests.histories.world import Pair, World
+from tests.histories.journal import Pair
+from tests.histories.world import World
 
 KINDS = (
     "divergent pair",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tests.histories.world import WAKE_SQL, Pair, World
+from tests.histories.journal import Pair
+from tests.histories.world import WAKE_SQL, World
 
 LOOKS_AT_ONCE = 3
 

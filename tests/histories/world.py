@@ -12,10 +12,8 @@ import json
 import logging
 import random
 import traceback
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 from unittest import mock
@@ -23,7 +21,7 @@ from unittest import mock
 import requests
 import structlog
 
-from pagerduty_sync.domain.cases import Actor, CasePriority
+from pagerduty_sync.domain.cases import CasePriority
 from pagerduty_sync.domain.connectors import Destination, IntegrationStatus
 from pagerduty_sync.domain.incidents import Priority
 from pagerduty_sync.errors import SyncError
@@ -33,12 +31,14 @@ from pagerduty_sync.simulator import seeds
 from pagerduty_sync.simulator.app import create_app as create_simulator
 from pagerduty_sync.simulator.clock import Clock
 from pagerduty_sync.simulator.faults import Rule
-from pagerduty_sync.simulator.model import Event, Incident, Webhook
+from pagerduty_sync.simulator.model import Event, Webhook
 from pagerduty_sync.stores.database import migrate
 from pagerduty_sync.stores.integrations import Account
 from pagerduty_sync.stores.secrets import generate_key
 from tests.histories.actions import Step
 from tests.histories.faults import HOUR, Fates, Rates, WorkerDied
+from tests.histories.journal import Happened, Journal, Pair, Write
+from tests.histories.people import JANE, SERVICES, People
 from tests.histories.wiring import (
     CALL_SECONDS,
     CLOCK_SQL,
@@ -60,10 +60,7 @@ from tests.histories.wiring import (
     settings_for,
 )
 
-JANE = Actor("user", "7c6b2a2e-3f5a-4a57-9d0c-9f1c2f1f0001", "Jane Doe", "jane@example.com")
-SERVICES = {"checkout": seeds.CHECKOUT_SERVICE_ID, "payments": seeds.PAYMENTS_SERVICE_ID}
 SWEEP_SECONDS = 5.0
-LONG_NOTE_BYTES = 60_000
 MOST_EVENTS = 3_000
 MOST_FAILURES = 5
 RECONCILED_AT_LEAST_EVERY = 24 * HOUR
@@ -138,65 +135,6 @@ class Workers(Protocol):
     def pairs(self) -> Mapping[str, Pair]:
         """By Case id, the incident it is in step with now."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """One Case's link as its keeper sees it; `state` is opening, linked or ended."""
-
-    incident_id: str | None
-    state: str
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """One write of ours on PagerDuty, with the incident's state around it."""
-
-    at: float
-    operation: str
-    incident_id: str
-    before: tuple[str, str | None] | None
-    after: tuple[str, str | None] | None
-    text: str
-    is_linked: bool
-    is_repeat: bool
-    is_case_over: bool = False
-    """The Case was closed before the worker that wrote this began."""
-
-
-@dataclass(frozen=True, slots=True)
-class Happened:
-    """One event in PagerDuty, whether or not its webhook arrived."""
-
-    at: float
-    event_type: str
-    incident_id: str
-    agent_id: str | None
-    is_merge: bool
-    status: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A note a person wrote on an incident, and the Case that was linked to it then."""
-
-    text: str
-    incident_id: str
-    case_id: str | None
-    is_resolution: bool
-
-
-@dataclass(slots=True)
-class Journal:
-    """What was seen of one history from outside."""
-
-    writes: list[Write] = field(default_factory=list)
-    events: list[Happened] = field(default_factory=list)
-    notes: list[Written] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-    faults: Counter[str] = field(default_factory=Counter)
-    lines: list[str] = field(default_factory=list)
 
 
 class World:
@@ -306,7 +244,6 @@ class World:
         self._lanes: dict[str, float] = {}
         self._webhooks = itertools.count(1)
         self._nudges = itertools.count(1)
-        self._texts = itertools.count(1)
         self._http_faults: list[list[Any]] = []
         self._armed: list[list[Any]] = []
         self._last_call = ""
@@ -316,14 +253,13 @@ class World:
         self._swept_at = self._reconciled_at = START
         self.happened = 0
         self._work_began = START
-        self._closed_at: dict[str, float] = {}
 
     def begin(self, fates: Fates, service: str) -> None:
         """Clear both sides for a new history."""
         self._reset_time()
         self.fates, self.service, self.journal = fates, service, Journal()
         self.case_ids = []
-        self.others: dict[int, str] = {}
+        self.people = People(self)
         run = self.application.clocked.run
         if self._histories % CLEARED_BETWEEN_TRUNCATES == 0:
             run(self._truncate_sql)
@@ -611,7 +547,7 @@ class World:
                 text,
                 incident_id in linked,
                 is_repeat,
-                self._closed_at.get(linked.get(incident_id, ""), self._work_began) < self._work_began,
+                self.people.closed_at.get(linked.get(incident_id, ""), self._work_began) < self._work_began,
             )
             self.journal.writes.append(write)
             self.tell(f"  we: {method} {path} {text[:140]}  {was} → {write.after}")
@@ -697,9 +633,9 @@ class World:
             self._open(step)
         elif step.case < len(self.case_ids):
             if kind == "case":
-                self._act_on_case(self.case_ids[step.case], verb, step.value)
+                self.people.act_on_case(self.case_ids[step.case], verb, step.value)
             else:
-                self._act_in_pagerduty(step.case, step.what, step.value)
+                self.people.act_in_pagerduty(step.case, step.what, step.value)
 
     def tell(self, line: str) -> None:
         self.journal.lines.append(line)
@@ -725,130 +661,6 @@ class World:
             return do()
         finally:
             self._in_point = was
-
-    def _act_on_case(self, case_id: str, verb: str, value: str) -> None:
-        cases = self.application.cases
-        text = f"words-{next(self._texts)}."
-        acts: dict[str, Callable[[], Any]] = {
-            "acknowledge": lambda: cases.acknowledge(case_id, JANE),
-            "unacknowledge": lambda: cases.unacknowledge(case_id, JANE),
-            "resolve": lambda: cases.resolve(case_id, JANE),
-            "resolve with reason": lambda: cases.resolve(case_id, JANE, f"reason {text}"),
-            "reason": lambda: cases.set_resolution_reason(case_id, JANE, f"reason {text}"),
-            "close": lambda: cases.close(case_id, JANE),
-            "priority": lambda: cases.override_priority(case_id, JANE, CasePriority(value)),
-            "priority cleared": lambda: cases.override_priority(case_id, JANE, None),
-            "comment": lambda: cases.add_comment(case_id, JANE, f"comment {text}"),
-        }
-        try:
-            self.as_a_person(acts[verb])
-        except SyncError as exc:
-            self.tell(f"  not possible: {exc}")
-            return
-        if verb == "close":
-            self._closed_at[case_id] = self.clock.now()
-        self.workers.case_changed(case_id)
-
-    # ------------------------------------------------------------ people in PagerDuty
-
-    def incident_of(self, at: int) -> Incident | None:
-        """The incident people take for this Case's: the one opened for it, or what it was merged into."""
-        found = self.simulator.account.with_key(f"case-{self.case_ids[at]}")
-        incident: Incident | None = next(iter(found), None)
-        for _ in range(10):
-            if incident is None or not incident.merged_into:
-                break
-            incident = self.simulator.account.incident(incident.merged_into)
-        return incident
-
-    def _act_in_pagerduty(self, at: int, what: str, value: str) -> None:
-        if what.startswith("other "):
-            incident = self.simulator.account.incident(self.others.get(at, "?"))
-        else:
-            incident = self.incident_of(at)
-        if incident is None:
-            return
-        path, verb = f"/incidents/{incident.id}", what.partition(" ")[2]
-        is_open = incident.is_open
-        text = f"words-{next(self._texts)}."
-        if verb == "acknowledge" and is_open:
-            self._change(path, status="acknowledged")
-        elif verb == "urgency raised" and is_open:
-            self._change(path, urgency="low")
-            self._change(path, urgency="high")
-        elif verb == "resolve" and is_open:
-            self._change(path, status="resolved")
-        elif verb == "resolve with note" and is_open:
-            self._write_note(incident, f"Resolution Note: {text}")
-            self._change(path, status="resolved")
-        elif verb == "note with resolve" and is_open:
-            self._change(path, status="resolved")
-            self._write_note(incident, f"Resolution Note: {text}")
-        elif verb == "re-open" and not is_open:
-            self._change(path, status="triggered")
-        elif verb == "re-open acknowledged" and not is_open:
-            self._change(path, status="acknowledged")
-        elif verb == "snooze" and is_open:
-            self.responder("POST", f"{path}/snooze", {"duration": 3600})
-        elif verb == "priority":
-            reference = {"id": seeds.PRIORITY_IDS[value], "type": "priority_reference"}
-            self._change(path, priority=reference)
-        elif verb == "priority cleared":
-            self._change(path, priority=None)
-        elif verb == "note":
-            self._write_note(incident, f"note {text}")
-        elif verb == "long note":
-            self._write_note(incident, f"note {text}{'x' * LONG_NOTE_BYTES}")
-        elif verb == "resolution note":
-            self._write_note(incident, f"Resolution Note: {text}")
-        elif verb == "merged into own":
-            self._merge(incident, self.incident_of((at + 1) % len(self.case_ids)))
-        elif verb == "merged into other":
-            self._merge(incident, self._other(at))
-
-    def _change(self, path: str, **changes: Any) -> None:
-        self.responder("PUT", path, {"incident": {"type": "incident_reference", **changes}})
-
-    def _write_note(self, incident: Incident, text: str) -> None:
-        pairs: Mapping[str, Pair] = self.quietly(self.workers.pairs)
-        case_id = next(
-            (
-                case_id
-                for case_id, pair in pairs.items()
-                if (pair.incident_id == incident.id and pair.state == "linked")
-                or (pair.state == "opening" and incident.key == f"case-{case_id}")
-            ),
-            None,
-        )
-        self.responder("POST", f"/incidents/{incident.id}/notes", {"note": {"content": text}})
-        self.journal.notes.append(Written(text, incident.id, case_id, text.startswith("Resolution Note:")))
-
-    def _merge(self, source: Incident, target: Incident | None) -> None:
-        if target is None or target.id == source.id or not target.is_open or source.merged_into or not source.is_open:
-            return
-        references = [{"id": source.id, "type": "incident_reference"}]
-        self.responder("PUT", f"/incidents/{target.id}/merge", {"source_incidents": references})
-
-    def _other(self, at: int) -> Incident | None:
-        """An incident that has no Case, for one to be merged into."""
-        if at not in self.others:
-            body = {"type": "incident", "title": f"other {at}", "service": {"id": SERVICES[self.service]}}
-            self.others[at] = self.responder("POST", "/incidents", {"incident": body})["incident"]["id"]
-        found: Incident | None = self.simulator.account.incident(self.others[at])
-        return found
-
-    def responder(self, method: str, path: str, body: object) -> Any:
-        """A call to PagerDuty's REST API by a person, who meets no faults."""
-        headers = {
-            "Authorization": f"Token token={seeds.FULL_KEY}",
-            "From": seeds.ADA_EMAIL,
-            "Content-Type": "application/json",
-        }
-        self.simulator.limits.clear()
-        status, _, content = serve(self.pagerduty, method, PAGERDUTY_URL + path, headers, json.dumps(body).encode())
-        self.clock.advance(CALL_SECONDS)
-        assert status < 300, (method, path, body, status, content)
-        return json.loads(content)
 
 
 class _Committer:

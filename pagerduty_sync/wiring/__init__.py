@@ -1,0 +1,1 @@
+"""How the parts are joined, one floor on the other: stores, account, syncing, one way, administration, hindsight."""
