@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import logging
 import os
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -9,11 +10,23 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 import redis
+import structlog
 
 from pagerduty_sync.embedded.throwaway import RunningServer, Throwaway, start_throwaway
 from pagerduty_sync.errors import SettingsError
 
 _numbers = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """A process configures its logging once; a test that does so must not silence the tests after it."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -112,6 +112,8 @@ def test_a_pagerduty_that_loses_replies_fails_and_throttles_gets_everything_once
         seed=7,
         lose_reply={"probability": 0.2, "match": {"method": "POST"}},
         fail_before={"probability": 0.05},
+        # Where the webhook is lost too, only a look at the incident tells that the note stands there.
+        webhook_drop={"probability": 0.4, "match": {"event_type": "incident.annotated"}},
         # The first call of all opens an incident: only openings have to slow down.
         rate_limit={"next": 1, "headers": False, "match": {"method": "POST", "path": "/incidents"}},
     )

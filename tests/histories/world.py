@@ -166,13 +166,12 @@ class World:
     def _build_application(self, database_url: str) -> None:
         from web.app import create_app
 
-        with mock.patch("pagerduty_sync.bootstrap.Database", ClockedDatabase):
+        with mock.patch("pagerduty_sync.wiring.stores.Database", ClockedDatabase):
             self.application = ClockedApplication(settings_for(database_url, generate_key()))
         this = self.application
         this.clock, this.line = self.clock, self.line
         this.clocked.clock = self.clock
-        visits = this.sync._visits
-        visits.now = lambda: instant(self.clock.now())
+        this.visits.now = lambda: instant(self.clock.now())
         self.journal = Journal()
         self.fates = Fates(0, _NO_RATES)
         self._reset_time()
@@ -327,6 +326,9 @@ class World:
         when, kind = min(times)
         self.happened += 1
         self._move_to(when)
+        if kind == 1:
+            # Its time may have come while somebody was at work.
+            self.simulator.advance(0.0)
         if kind == 0:
             _, _, _, do = heapq.heappop(self._events)
             do()

@@ -488,6 +488,8 @@ GUARDED = {
     ("GET", "/cases/CASE-1"): "case:Read",
     ("GET", "/api/v1/deliveries"): "deliveries:Read",
     ("GET", "/api/v1/deliveries/summary"): "deliveries:Read",
+    ("GET", "/api/v1/cases/CASE-1/explain"): "deliveries:Read",
+    ("POST", "/api/v1/deliveries/replay"): "deliveries:Replay",
 }
 
 
