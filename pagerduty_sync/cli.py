@@ -13,9 +13,11 @@ from pagerduty_sync.commands import (
     doctor,
     explain,
     links,
+    presets,
     quarantine,
     query,
     replay,
+    secrets,
     tokens,
     upkeep,
 )
@@ -51,6 +53,7 @@ for command in (
     config.config,
     configuration.connectors,
     configuration.rules,
+    presets.presets,
     configuration.routing,
     cases.cases,
     deliveries.deliveries,
@@ -61,5 +64,6 @@ for command in (
     replay.replay,
     quarantine.quarantine,
     tokens.tokens,
+    secrets.secrets,
 ):
     main.add_command(command)

@@ -8,8 +8,16 @@ import click
 
 from pagerduty_sync.commands.shell import Commands, Misuse, Shell, pass_shell, table
 from pagerduty_sync.domain.cases import Case, CasePriority
-from pagerduty_sync.domain.connectors import Connector, ConnectorPath, Field, FieldDirection, Integration, RoutingRule
-from pagerduty_sync.errors import TemplateError
+from pagerduty_sync.domain.connectors import (
+    Connector,
+    ConnectorPath,
+    Destination,
+    Field,
+    FieldDirection,
+    Integration,
+    RoutingRule,
+)
+from pagerduty_sync.errors import InvalidRequestError, TemplateError
 from pagerduty_sync.handlers.configuration import CASES
 from pagerduty_sync.handlers.templates import case_context, evaluate
 
@@ -144,25 +152,44 @@ def list_rules(shell: Shell) -> None:
 )
 @click.option("--to", "to", multiple=True, required=True, metavar="CONNECTOR", help="Where to; may be repeated.")
 @click.option("--preset", help="How the Case reads as an incident. Default: the built-in preset.")
+@click.option(
+    "--source",
+    type=click.Choice(["cases", "alerts"]),
+    default="cases",
+    show_default=True,
+    help="What the rule is about.",
+)
 @click.option("--fallback", is_flag=True, help="Fire only when no other rule does.")
 @click.option("--disabled", is_flag=True, help="Make it, but switched off.")
 @pass_shell
 def add_rule(
-    shell: Shell, name: str, condition: str, to: tuple[str, ...], preset: str | None, fallback: bool, disabled: bool
+    shell: Shell,
+    name: str,
+    condition: str,
+    to: tuple[str, ...],
+    preset: str | None,
+    source: str,
+    fallback: bool,
+    disabled: bool,
 ) -> None:
     """Make a routing rule NAME, behind all others.
 
     All true rules fire. A Case opens at most one incident: the first rule's, in the order of `rules list`.
     """
-    rule = shell.app.configuration.create_rule(
-        name,
-        condition=condition,
-        destinations=[(connector, preset) for connector in to],
-        is_enabled=not disabled,
-        is_fallback=fallback,
-        who=shell.who,
-    )
-    click.echo(f"Rule {rule.name} sends Cases to {', '.join(to)} when {rule.condition}.")
+    chosen = shell.app.routing.preset_by_name(preset) if preset else None
+    if preset and chosen is None:
+        raise InvalidRequestError(f"There is no preset {preset}; `pagerduty-sync presets list` names them.", "preset")
+    destinations = [Destination(_connector_id(shell, each), chosen.id if chosen else "") for each in to]
+    wanted = RoutingRule("", name, source, condition, destinations, is_enabled=not disabled, is_fallback=fallback)
+    rule = shell.app.rule_changes.create(wanted, who=shell.who)
+    click.echo(f"Rule {rule.name} sends {rule.source} to {', '.join(to)} when {rule.condition}.")
+
+
+def _connector_id(shell: Shell, name: str) -> str:
+    connector = shell.app.connectors.by_name(name)
+    if connector is None:
+        raise InvalidRequestError(f"There is no connector {name}; `pagerduty-sync connectors list` names them.", "to")
+    return connector.id
 
 
 @click.group(cls=Commands)

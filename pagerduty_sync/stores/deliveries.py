@@ -49,7 +49,8 @@ class Deliveries:
                 """
                 INSERT INTO notification_deliveries (
                     direction, operation, outcome, reason, detail, case_id, case_name, incident_id, link_id,
-                    connector_id, integration_id, attempt, http_status, duration_ms, request_id, event_id, cause, actor, at)
+                    connector_id, integration_id, attempt, http_status, duration_ms, request_id, event_id, cause,
+                    actor, at)
                 SELECT direction, operation, outcome, reason, detail, case_id, case_name, incident_id, link_id,
                        connector_id, integration_id, attempt, http_status, duration_ms, request_id, event_id, cause,
                        actor, coalesce(at, clock_timestamp())

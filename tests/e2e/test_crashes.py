@@ -112,8 +112,6 @@ def test_a_pagerduty_that_loses_replies_fails_and_throttles_gets_everything_once
         seed=7,
         lose_reply={"probability": 0.2, "match": {"method": "POST"}},
         fail_before={"probability": 0.05},
-        # Where the webhook is lost too, only a look at the incident tells that the note stands there.
-        webhook_drop={"probability": 0.4, "match": {"event_type": "incident.annotated"}},
         # The first call of all opens an incident: only openings have to slow down.
         rate_limit={"next": 1, "headers": False, "match": {"method": "POST", "path": "/incidents"}},
     )
@@ -123,18 +121,31 @@ def test_a_pagerduty_that_loses_replies_fails_and_throttles_gets_everything_once
         lives.wait_for_share(0.6)
         breakable.faults(fail_before={"probability": 0.1, "status": 500, "how": "html"})
     reasons = {row["reason"] for row in breakable.rows("SELECT DISTINCT reason FROM notification_deliveries")}
-    assert {"rate_limited", "no_reply", "unavailable"} <= reasons
+    assert {"rate_limited", "no_reply", "unavailable", "adopted"} <= reasons
+
+
+def test_a_note_whose_reply_and_webhook_are_lost_is_looked_for_before_it_is_sent_again(breakable: Breakable) -> None:
+    faults = breakable.faulty(
+        seed=8,
+        lose_reply={"probability": 0.5, "match": {"method": "POST", "path": "/notes"}},
+        webhook_drop={"probability": 1.0, "match": {"event_type": "incident.annotated"}},
+    )
+    with faults, living(breakable, 6, stories=(talk,)) as lives:
+        pass
+    assert_everything_agrees(breakable, lives.lives)
+    for life in lives.lives:
+        life.click("resolve")
 
 
 def test_dropped_repeated_and_reordered_webhooks_change_nothing_in_the_end(breakable: Breakable) -> None:
     faults = breakable.faulty(
-        seed=8,
+        seed=9,
         webhook_drop={"probability": 0.2},
         webhook_duplicate={"probability": 0.2},
         webhook_reorder={"probability": 0.2, "seconds": 1.0},
         webhook_delay={"probability": 0.1, "seconds": 0.5},
     )
-    with faults, many_lives(breakable, 12, seed=8):
+    with faults, many_lives(breakable, 12, seed=9):
         pass
 
 
@@ -225,6 +236,12 @@ def test_in_the_end_all_those_lives_still_agree(breakable: Breakable) -> None:
 def open_only(life: Life) -> None:
     life.create()
     life.wait_for_incident()
+
+
+def talk(life: Life) -> None:
+    open_only(life)
+    for number in range(4):
+        life.comment(f"comment {number}")
 
 
 @contextmanager

@@ -169,6 +169,8 @@ def _comments(world: World, side: _Side) -> Iterator[Problem]:
             continue
         text = str(event.content["unsafeText"])
         yield from _once(f"comment {text!r} of {side.case.name}", text, ours, must=side.is_linked)
+        if any(text in other for other in placed):
+            yield Problem("echo write", f"comment {text!r} of {side.case.name} came back as a comment")
     for written in world.journal.notes:
         if written.is_resolution:
             text = written.text.removeprefix("Resolution Note:").strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from pagerduty_sync.commands.shell import Shell
 from pagerduty_sync.domain.cases import CaseStatus
 from pagerduty_sync.domain.links import LinkState
 from pagerduty_sync.simulator import seeds
+from pagerduty_sync.stores.rotation import SECRETS
+from pagerduty_sync.stores.secrets import SecretBox, generate_key
 from tests.harness import JANE, Harness, a_harness
 
 
@@ -89,6 +92,45 @@ def test_the_configuration_is_exported_planned_and_applied(
     applied = run(harness, "config", "apply", str(file), "--yes")
     assert applied.exit_code == 0, applied.output
     assert "All Cases" in [rule.name for rule in harness.application.routing.rules()]
+
+
+def test_a_preset_and_a_rule_for_alerts_are_made_by_command(harness: Harness, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text(seeds.PAYMENTS_ROUTING_KEY, encoding="utf-8")
+    made = run(harness, "connectors", "add-service-key", "Old pager", "--key-file", str(key))
+    assert made.exit_code == 0, made.output
+    added = run(harness, "rules", "add", "Alerts", "--source", "alerts", "--to", "Old pager")
+    assert added.exit_code == 0, added.output
+    wrong = run(harness, "presets", "add", "Short", "--field", "title={{ case.titel }}{% if %}")
+    assert wrong.exit_code != 0 and "line 1" in wrong.output
+    right = run(harness, "presets", "add", "Short", "--field", "title={{ case.title }}!")
+    assert right.exit_code == 0, right.output
+    shown = run(harness, "presets", "show", "Short", "--case", harness.open_case("Hot").name)
+    assert "Hot!" in shown.output, shown.output
+    assert "Short" in run(harness, "presets", "list").output
+    assert run(harness, "presets", "remove", "Short").exit_code == 0
+
+
+def test_stored_secrets_are_put_under_a_new_encryption_key(harness: Harness) -> None:
+    old = harness.application.settings.encryption_keys
+    new = generate_key()
+    shell = Shell({})
+    shell._settings = dataclasses.replace(harness.application.settings, encryption_keys=(new, *old))
+    done = CliRunner().invoke(main, ["secrets", "rotate"], obj=shell)
+    assert done.exit_code == 0, done.output
+    alone = SecretBox([new])
+    database = harness.application.database
+    with database.transaction() as conn:
+        tokens = [
+            row["token"]
+            for table, column in SECRETS
+            for row in conn.execute(f"SELECT {column} AS token FROM {table} WHERE {column} IS NOT NULL").fetchall()
+        ]
+        columns = conn.execute(
+            "SELECT table_name, column_name FROM information_schema.columns WHERE column_name LIKE '%_encrypted'"
+        ).fetchall()
+    assert seeds.FULL_KEY in [alone.decrypt(token) for token in tokens]
+    assert {(row["table_name"], row["column_name"]) for row in columns} == set(SECRETS)
 
 
 def test_deliveries_come_as_json_too(harness: Harness) -> None:
