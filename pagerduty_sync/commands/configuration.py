@@ -20,6 +20,7 @@ from pagerduty_sync.domain.connectors import (
 from pagerduty_sync.errors import InvalidRequestError, TemplateError
 from pagerduty_sync.handlers.configuration import CASES
 from pagerduty_sync.handlers.templates import case_context, evaluate
+from pagerduty_sync.pagerduty.client import BASE_URLS
 
 
 @click.group(cls=Commands)
@@ -94,15 +95,22 @@ def add_connector(
     type=click.File(encoding="utf-8"),
     help="File with the service's 32-character key. Default: asked for.",
 )
-@click.option("--region", default="us", show_default=True, help="us, eu, or the address of an Events API.")
+@click.option("--region", help="us, eu, or the address of an Events API. Default: where the integration's account is.")
 @pass_shell
-def add_service_key_connector(shell: Shell, name: str, key_file: TextIO | None, region: str) -> None:
+def add_service_key_connector(shell: Shell, name: str, key_file: TextIO | None, region: str | None) -> None:
     """Make a one-way connector NAME: Cases and alerts are sent to one service's key, and nothing comes back."""
     key = key_file.read().strip() if key_file else click.prompt("Service key", hide_input=True)
     made = shell.app.service_key_connectors.create_service_key_connector(
-        name, who=shell.who, routing_key=key, region=region
+        name, who=shell.who, routing_key=key, region=region or _region(shell)
     )
     click.echo(f"Connector {made.name} made. Route to it with `pagerduty-sync rules add`.")
+
+
+def _region(shell: Shell) -> str:
+    """Where the integration's account is: a key of the simulator must not go to the real PagerDuty."""
+    integration = shell.app.integrations.only()
+    known = {url: name for name, url in BASE_URLS.items()}
+    return known.get(integration.base_url, integration.base_url) if integration else "us"
 
 
 @connectors.command()
@@ -130,14 +138,15 @@ def list_rules(shell: Shell) -> None:
     rows = [
         {
             "name": rule.name,
+            "source": rule.source,
             "state": "on" if rule.is_enabled else "off",
             "kind": "fallback" if rule.is_fallback else "",
             "to": ", ".join(names.get(each.connector_id, "?") for each in rule.destinations),
             "condition": rule.condition,
         }
-        for rule in shell.app.routing.rules(CASES)
+        for rule in shell.app.routing.rules()
     ]
-    columns = {"name": "NAME", "state": "STATE", "kind": "KIND", "to": "TO", "condition": "CONDITION"}
+    columns = {"name": "NAME", "source": "FOR", "state": "STATE", "kind": "KIND", "to": "TO", "condition": "CONDITION"}
     table(rows, columns, "There are no rules, so no Case opens an incident; `pagerduty-sync rules add` makes one.")
 
 

@@ -110,8 +110,8 @@ def test_a_restarted_and_a_killed_database_lose_nothing_and_double_nothing(break
 def test_a_pagerduty_that_loses_replies_fails_and_throttles_gets_everything_once(breakable: Breakable) -> None:
     faults = breakable.faulty(
         seed=7,
-        lose_reply={"probability": 0.2, "match": {"method": "POST"}},
-        fail_before={"probability": 0.05},
+        lose_reply={"probability": 0.2, "next": 2, "match": {"method": "POST"}},
+        fail_before={"probability": 0.05, "next": 5, "skip": 20},
         # The first call of all opens an incident: only openings have to slow down.
         rate_limit={"next": 1, "headers": False, "match": {"method": "POST", "path": "/incidents"}},
     )
