@@ -12,7 +12,7 @@ import threading
 from typing import Any
 
 import structlog
-from celery.signals import worker_ready, worker_shutdown
+from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
 from kombu.exceptions import OperationalError
 
 from pagerduty_sync import bootstrap
@@ -48,6 +48,13 @@ def _start_heartbeat(sender: Any, **_: Any) -> None:
     if parts:
         _stopping.clear()
         threading.Thread(target=_keep_beating, args=(parts, sender.app), name="heartbeat", daemon=True).start()
+
+
+@worker_shutting_down.connect
+def _stop_beginning(**_: Any) -> None:
+    """A worker told to stop finishes the call it is making and begins no other."""
+    if _application is not None and _built_in == os.getpid():
+        _application.sync.stop()
 
 
 @worker_shutdown.connect

@@ -125,9 +125,11 @@ def look_at_note(
     if ours is not None:
         return Looked(link, ledger, Field.COMMENTS, Reason.ECHO)
     ours = ledger.by_marker(note.text)
-    if ours is not None and ours.state != "placed":
-        # The webhook, or the list, overtook the reply to our own call.
-        return Looked(link, ledger.put(replace(ours, state="placed", remote_id=note.id)), Field.COMMENTS, Reason.ECHO)
+    if ours is not None:
+        # The webhook, or the list, overtook the reply to our own call; or it is a copy a stalled worker made.
+        if ours.state != "placed":
+            ledger = ledger.put(replace(ours, state="placed", remote_id=note.id))
+        return Looked(link, ledger, Field.COMMENTS, Reason.ECHO)
     if ledger.by_source("inbound", note.id) is not None:
         return Looked(link, ledger, Field.COMMENTS, Reason.DUPLICATE)
     if note.is_trimmed:

@@ -317,6 +317,9 @@ def _plan_resolution_note(link: Link, case: Case, policy: Policy, is_complete: b
         kept = _kept(seen, f"Resolution note in PagerDuty: {seen.value}") if policy.is_two_way else ()
         return _Part(Reason.OVERRULED, settled=Agreement(agreed.case, now.incident), tells=kept)
     part = _resolution_to_case(case, policy, seen, now)
+    if case.status is CaseStatus.CLOSED:
+        # Only the incident's half is settled by the comment; the Case's own reason still has to be told.
+        return replace(part, settled=Agreement(agreed.case, now.incident))
     if not part.case_actions:
         return part
     return replace(part, tells=part.tells + _kept(seen, f"Resolution note before: {case.resolution_reason}"))

@@ -6,6 +6,7 @@ steps, so that whichever worker comes next finds the link as the one before left
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -74,6 +75,11 @@ class Sync:
         self._caller = caller
         self._bulk = bulk
         self._calls_of = calls_of
+        self._is_stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Begin nothing new: what is due stays due, for the worker after this one."""
+        self._is_stopping.set()
 
     def look(self, link_id: str) -> Looked:
         """Take in what is new on one link and do everything that needs no call to PagerDuty."""
@@ -98,12 +104,13 @@ class Sync:
         if integration is None or integration.status in (IntegrationStatus.DISCONNECTED, IntegrationStatus.CONNECTING):
             return None
         calls = self._calls_of(integration_id)
-        if self._links.count_due(integration_id, CallClass.PRIORITY.value, BULK_FROM) >= BULK_FROM:
+        many = self._links.count_due(integration_id, CallClass.PRIORITY.value, BULK_FROM) >= BULK_FROM
+        if many and not self._is_stopping.is_set():
             self._call_together(integration_id, calls)
         highest = CallClass.RECONCILE.value
         waits: list[float] = []
         for _ in range(LINKS_PER_CALL):
-            claim = self._links.claim_due(integration_id, highest)
+            claim = None if self._is_stopping.is_set() else self._links.claim_due(integration_id, highest)
             if claim is None:
                 return min(waits, default=None)
             refused = self._serve(claim, calls)
@@ -127,7 +134,7 @@ class Sync:
                 return None
             settled = self._intake.take_in(visit)
             for _ in range(ACTIONS_PER_VISIT):
-                if not settled.plan.incident_actions:
+                if not settled.plan.incident_actions or self._is_stopping.is_set():
                     break
                 action = settled.plan.incident_actions[0]
                 wait = calls.wait_for(action)

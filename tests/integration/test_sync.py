@@ -506,6 +506,20 @@ def test_a_webhook_looked_at_while_the_link_was_opening_is_taken_in_once_it_is_o
     assert waiting == []
 
 
+def test_a_worker_told_to_stop_begins_nothing_new_and_leaves_no_lease(harness: Harness) -> None:
+    case = harness.open_case()
+    harness.application.cases.resolve(case.id, JANE)
+    harness.application.sync.look(harness.link(case.id).id)
+    harness.application.sync.stop()
+    assert harness.application.sync.call(harness.integration_id) is None
+    assert harness.incident(case.id)["status"] == "triggered"
+    with harness.application.database.transaction() as conn:
+        assert conn.execute("SELECT 1 FROM links WHERE lease_token IS NOT NULL").fetchall() == []
+    harness.application.sync._is_stopping.clear()
+    harness.run()
+    assert harness.incident(case.id)["status"] == "resolved"
+
+
 def test_everything_run_twice_has_one_effect(harness: Harness) -> None:
     """The twin of all stories: every message delivered twice, every stage run again."""
     harness.faults(webhook_duplicate={"probability": 1.0})

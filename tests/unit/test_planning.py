@@ -11,6 +11,7 @@ from pagerduty_sync.domain.connectors import Field, FieldDirection, Policy
 from pagerduty_sync.domain.deliveries import Reason
 from pagerduty_sync.domain.incidents import IncidentStatus
 from pagerduty_sync.domain.links import Agreement, Ledger, LedgerEntry, Link, LinkState
+from pagerduty_sync.domain.observing import look_at_event
 from pagerduty_sync.domain.planning import plan
 from pagerduty_sync.domain.plans import (
     ChangeCase,
@@ -22,7 +23,7 @@ from pagerduty_sync.domain.plans import (
     ReadIncident,
     ReadNotes,
 )
-from tests.link_builders import ADA, JANE, POLICY, PRIORITIES, a_case, a_link, at, seen
+from tests.link_builders import ADA, JANE, POLICY, PRIORITIES, a_case, a_link, a_note_event, at, seen
 
 ACTIVE, ACKNOWLEDGED, RESOLVED, CLOSED, PENDING = (
     CaseStatus.ACTIVE,
@@ -407,6 +408,22 @@ def test_a_resolution_note_after_closing_becomes_a_comment() -> None:
     result = planned(link, a_case(CLOSED))
     assert not result.case_actions
     assert "late words" in result.tells[0].text
+
+
+def test_a_closed_cases_reason_is_told_although_pagerduty_got_a_note_too() -> None:
+    link = a_link(("CLOSED", "resolved"), "resolved", resolution=((None, None), "theirs"))
+    case = a_case(CLOSED, resolution_reason="ours", resolution_changed_at=at(0.5))
+    result = planned(link, case)
+    assert result.settled[Field.RESOLUTION_NOTES] == Agreement(None, "theirs")
+    assert "theirs" in result.tells[0].text
+
+
+def test_a_note_with_our_marker_is_ours_whatever_its_id() -> None:
+    """A worker that stalled past its lease may have written a second copy; it must not become a comment."""
+    entry = LedgerEntry("cc5c11b8-0000", "outbound", "comment", "event-1", JANE, "looking", "placed", "PN1")
+    event = a_note_event(f"Jane Doe on CASE-12: looking {entry.marker}", note_id="PN2")
+    looked = look_at_event(a_link(), Ledger((entry,)), event, a_case(), POLICY, "new")
+    assert (looked.reason, looked.ledger) == (Reason.ECHO, Ledger((entry,)))
 
 
 # ------------------------------------------------------------------ comments, opening, doubt
