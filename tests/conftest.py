@@ -20,12 +20,17 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(autouse=True)
 def _logging_as_it_was() -> Iterator[None]:
-    """A process configures its logging once; a test that does so must not silence the tests after it."""
+    """A process configures its logging once; who does so in a test, or in what it stands on, silences no other test."""
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    handlers = root.handlers[:]
+    logging.disable(logging.NOTSET)
+    root.setLevel(logging.WARNING)
+    for logger in root.manager.loggerDict.values():
+        if isinstance(logger, logging.Logger):
+            logger.disabled = False
     yield
     root.handlers[:] = handlers
-    root.setLevel(level)
+    root.setLevel(logging.WARNING)
     structlog.reset_defaults()
 
 

@@ -85,7 +85,7 @@ COLUMNS_SQL = """
 SELECT string_agg(quote_ident(column_name), ', ') AS names FROM information_schema.columns
 WHERE table_schema = 'public' AND table_name = 'integrations' AND is_generated = 'NEVER'
 """
-CLEARED_BETWEEN_TRUNCATES = 100
+CLEARED_BETWEEN_TRUNCATES = 20
 _NO_RATES = Rates()
 
 WAKE_SQL = """
@@ -251,6 +251,7 @@ class World:
         self._is_stalled = False
         self._swept_at = self._reconciled_at = START
         self.happened = 0
+        self._wakes: tuple[int, float | None] = (-1, None)
         self._work_began = START
 
     def begin(self, fates: Fates, service: str) -> None:
@@ -338,7 +339,9 @@ class World:
         return True
 
     def _next_sweep(self) -> float | None:
-        wakes = self.workers.wakes_at()
+        if self._wakes[0] != self.happened:
+            self._wakes = (self.happened, self.workers.wakes_at())
+        wakes = self._wakes[1]
         if wakes is None:
             return None
         wakes = max(wakes, self._swept_at + SWEEP_SECONDS)
@@ -615,6 +618,7 @@ class World:
 
     def perform(self, step: Step) -> None:
         """One step; what does not apply any more does nothing."""
+        self.happened += 1
         self.tell(f"{self.clock.now() - START:10.3f}  {step}")
         kind, _, verb = step.what.partition(" ")
         if step.what == "wait":
