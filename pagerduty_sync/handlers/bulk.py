@@ -23,7 +23,7 @@ from pagerduty_sync.handlers.intake import Intake
 from pagerduty_sync.handlers.visits import Visit
 from pagerduty_sync.pagerduty.budget import CallClass, Operation
 from pagerduty_sync.pagerduty.incidents import MAX_BULK, UNSET, IncidentChanges, IncidentFilter
-from pagerduty_sync.stores.links import Due
+from pagerduty_sync.stores.leases import Due, LeaseLostError
 
 PAGE = 100
 OPEN_STATUSES = (IncidentStatus.TRIGGERED, IncidentStatus.ACKNOWLEDGED)
@@ -98,6 +98,9 @@ class Bulk:
         if wait > 0:
             waiting.update({visit.link.id: Due(wait, CallClass.URGENT.value) for visit, _ in ready})
             return
+        ready = [(visit, changes) for visit, changes in ready if self._is_held(visit)]
+        if not ready:
+            return
         calls.begin()
         try:
             shown = calls.client.update_incidents([(_id_of(visit), _merged(changes)) for visit, changes in ready])
@@ -122,6 +125,13 @@ class Bulk:
                 take_in_change(visit, change, by_id.get(_id_of(visit)))
             visit.link = replace(visit.link, attempts=0, failing_since=None)
             self._intake.settle(visit)
+
+    def _is_held(self, visit: Visit) -> bool:
+        try:
+            self._caller.hold(visit)
+        except LeaseLostError:
+            return False
+        return True
 
     def _refused(
         self,

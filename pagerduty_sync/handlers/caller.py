@@ -26,7 +26,7 @@ from pagerduty_sync.handlers.calls import Calls
 from pagerduty_sync.handlers.case_side import case_values
 from pagerduty_sync.handlers.incident_side import IncidentSide, class_of, field_of, operation_of
 from pagerduty_sync.handlers.visits import Visit, Visits
-from pagerduty_sync.stores.links import Due
+from pagerduty_sync.stores.leases import Due
 
 log = structlog.get_logger(__name__)
 
@@ -48,9 +48,13 @@ class Caller:
         self._chance = chance
 
     def make(self, visit: Visit, action: IncidentAction, calls: Calls) -> Due | None:
-        """Make one call and log it. Returns when to try again after a failure, None when the link can go on."""
+        """Make one call and log it. Returns when to try again after a failure, None when the link can go on.
+
+        Raises LeaseLostError, before anything is called, when this worker stalled and another one has the link.
+        """
         if self._incident_side.prepare(visit, action):
             self.record(visit)
+        self.hold(visit)
         if isinstance(action, PostNote):
             # As prepared: the entry now says that a call may have been made.
             action = PostNote(visit.ledger.by_source("outbound", action.entry.source_id) or action.entry)
@@ -109,6 +113,14 @@ class Caller:
                 _park(visit, action, why, now)
                 visit.link = replace(visit.link, attempts=0, failing_since=None)
                 return None
+
+    def hold(self, visit: Visit) -> None:
+        """Go on only while the link is ours for long enough to make a call; prolongs the lease if need be.
+
+        A worker may stall anywhere, so this looks at the clock last. Raises LeaseLostError.
+        """
+        while self._visits.is_lease_old(visit):
+            self.record(visit)
 
     def record(self, visit: Visit) -> None:
         """Record the visit; of two links that a merge sends to one incident, the second ends."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from pagerduty_sync.domain.links import Link
 from pagerduty_sync.errors import ConflictError
-from pagerduty_sync.stores.links import Claim, Links
+from pagerduty_sync.stores.leases import Claim, Leases
 
 CLAIM_TRIES, CLAIM_PAUSE_SECONDS, GIVE_BACK_SECONDS = 20, 0.1, 5.0
 
@@ -16,8 +16,15 @@ CLAIM_TRIES, CLAIM_PAUSE_SECONDS, GIVE_BACK_SECONDS = 20, 0.1, 5.0
 class Claims:
     """Links taken by an operator, as a worker takes them: nobody else works on them meanwhile."""
 
-    def __init__(self, links: Links, *, sleep: Callable[[float], None] = time.sleep) -> None:
-        self._links = links
+    def __init__(
+        self,
+        leases: Leases,
+        mark_dirty: Callable[[Sequence[str]], object],
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._leases = leases
+        self._mark_dirty = mark_dirty
         self._sleep = sleep
 
     @contextmanager
@@ -30,15 +37,15 @@ class Claims:
         try:
             yield claim
         except BaseException:
-            self._links.give_back(claim, GIVE_BACK_SECONDS)
+            self._leases.give_back(claim, GIVE_BACK_SECONDS)
             raise
         # The look that follows finds out what is due now.
-        self._links.mark_dirty([link.id])
-        self._links.release(claim, None)
+        self._mark_dirty([link.id])
+        self._leases.release(claim, None)
 
     def _claimed(self, link: Link) -> Claim:
         for _ in range(CLAIM_TRIES):
-            claim = self._links.claim(link.id)
+            claim = self._leases.claim(link.id)
             if claim is not None:
                 return claim
             self._sleep(CLAIM_PAUSE_SECONDS)

@@ -27,7 +27,8 @@ from pagerduty_sync.stores.connectors import Connectors
 from pagerduty_sync.stores.deliveries import Deliveries, DeliveryFilters
 from pagerduty_sync.stores.inbox import InboxRow
 from pagerduty_sync.stores.integrations import Integrations
-from pagerduty_sync.stores.links import Claim, Links
+from pagerduty_sync.stores.leases import unheld
+from pagerduty_sync.stores.links import Links
 from pagerduty_sync.stores.overview import Overviews
 from pagerduty_sync.stores.routing import Routing
 from pagerduty_sync.stores.traces import MOST_ROWS, CaseChange, Traces
@@ -85,7 +86,7 @@ class Explain:
         case = self._cases.get_case(case_id)
         link = self._links.of_case(case.id)
         # A claim that nobody made: this visit only reads, and is never recorded.
-        visit = self._visits.open(Claim(link, "")) if link is not None else None
+        visit = self._visits.open(unheld(link)) if link is not None else None
         record = self._record(case.id, link.incident_id if link else None, link.id if link else None)
         names = {link.id: case.name} if link else {}
         incident = f" and incident {link.incident_id}" if link and link.incident_id else ""

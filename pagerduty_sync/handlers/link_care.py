@@ -20,9 +20,10 @@ from pagerduty_sync.handlers.visits import Visit, Visits
 from pagerduty_sync.pagerduty.budget import CallClass
 from pagerduty_sync.stores.audit import Audit
 from pagerduty_sync.stores.integrations import Integrations
+from pagerduty_sync.stores.leases import unheld
 from pagerduty_sync.stores.ledger import LedgerStore
 from pagerduty_sync.stores.link_edits import LinkEdits, Pace
-from pagerduty_sync.stores.links import Claim, Links
+from pagerduty_sync.stores.links import Links
 
 LINKS_AT_ONCE = 500
 MOST_PLANNED = 2_000
@@ -142,7 +143,7 @@ class LinkCare:
 
     def _planned(self, link: Link) -> Mapping[str, Any]:
         # Without a claim: nothing of this visit is ever recorded.
-        visit = self._visits.open(Claim(link, ""))
+        visit = self._visits.open(unheld(link))
         comments = self._cases.list_comments(visit.case.id)
         ledger = look_at_comments(visit.link, visit.ledger, comments, visit.policy, self._visits.new_ids())
         return in_words(plan(visit.link, ledger, visit.case, visit.policy, is_fresh=True), visit.link)

@@ -11,7 +11,7 @@ from pagerduty_sync.domain.cases import Actor, Case, CaseStatus, CaseSystem
 from pagerduty_sync.domain.connectors import Connector, ConnectorPath, Field, Integration, IntegrationStatus
 from pagerduty_sync.domain.deliveries import Delivery, Direction, Outcome, Reason
 from pagerduty_sync.domain.incidents import Incident, IncidentStatus
-from pagerduty_sync.domain.links import LedgerEntry, Link, LinkState
+from pagerduty_sync.domain.links import NOTHING_SEEN, LedgerEntry, Link, LinkState
 from pagerduty_sync.domain.mapping import case_priority_value
 from pagerduty_sync.domain.observing import look_at_comments, look_at_incident
 from pagerduty_sync.domain.planning import plan
@@ -25,9 +25,9 @@ from pagerduty_sync.stores.connectors import Connectors
 from pagerduty_sync.stores.database import Database
 from pagerduty_sync.stores.deliveries import Deliveries
 from pagerduty_sync.stores.integrations import Integrations
+from pagerduty_sync.stores.leases import unheld
 from pagerduty_sync.stores.ledger import LedgerStore
-from pagerduty_sync.stores.link_edits import NOTHING_SEEN, LinkEdits
-from pagerduty_sync.stores.links import Claim
+from pagerduty_sync.stores.link_edits import LinkEdits
 
 NO_ID = "00000000-0000-0000-0000-000000000000"
 """Of a link that is not made yet; nobody has it."""
@@ -92,7 +92,7 @@ class Linking:
         incident = self._incident(integration, texts.clean(incident_id, "incident_id", 200))
         connector = self._connector(incident, connector_id)
         link = _new_link(case, incident, connector, integration)
-        visit = self._visits.open(Claim(link, ""))
+        visit = self._visits.open(unheld(link))
         agreed = visit.policy.priority_map.get(case.priority) if visit.policy.allows_out(Field.PRIORITY) else None
         # As with an incident found under our key: it began as triggered, and what it is by now moves on from there.
         link = link.agree(Field.STATUS, CaseStatus.ACTIVE.value, IncidentStatus.TRIGGERED.value)

@@ -5,7 +5,7 @@ Costs one call per hundred incidents, one per hundred lines of log, and one per 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -43,9 +43,12 @@ class _NoBudgetError(Exception):
 
 
 class Reconcile:
-    def __init__(self, links: Links, integrations: Integrations) -> None:
+    def __init__(
+        self, links: Links, integrations: Integrations, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
         self._links = links
         self._integrations = integrations
+        self._now = now
 
     def poll(self, integration: Integration, calls: Calls) -> Reconciled:
         """Read only the account's log: what anybody else did there is read anew. Raises PagerDutyError.
@@ -86,7 +89,7 @@ class Reconcile:
     def _read_log(self, integration: Integration, calls: Calls) -> tuple[int, int]:
         """Since the last time: how many incidents somebody else touched, and how many got somebody's note."""
         until, known = self._integrations.log_read(integration.id)
-        since = until - OVERLAP if until else datetime.now(UTC) - FIRST_LOOK
+        since = until - OVERLAP if until else self._now() - FIRST_LOOK
         touched: set[str] = set()
         noted: set[str] = set()
         lines: list[LogEntry] = []
@@ -100,12 +103,11 @@ class Reconcile:
                 (noted if line.type == NOTE_LINE else touched).add(line.incident_id)
         with_notes = self._links.want_notes(integration.id, sorted(noted), CallClass.RECONCILE.value)
         to_read = self._links.doubt_incidents(integration.id, sorted(touched), CallClass.RECONCILE.value)
-        # A link somebody works on now is asked the next time: until then its line does not count as read.
-        if lines and with_notes.is_complete and to_read.is_complete:
+        if lines:
             newest = max(line.created_at for line in lines)
             last = [line.id for line in lines if line.created_at >= newest - OVERLAP]
             self._integrations.set_log_read(integration.id, newest, last)
-        return to_read.asked, with_notes.asked
+        return to_read, with_notes
 
     def _all_links(self, integration_id: str) -> list[Link]:
         found: list[Link] = []

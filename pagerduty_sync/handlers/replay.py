@@ -21,8 +21,8 @@ from pagerduty_sync.handlers.visits import Visit, Visits
 from pagerduty_sync.stores.audit import Audit
 from pagerduty_sync.stores.database import Connection, Database
 from pagerduty_sync.stores.deliveries import LARGEST_PAGE, Deliveries, DeliveryFilters
+from pagerduty_sync.stores.leases import Leases, unheld
 from pagerduty_sync.stores.ledger import LedgerStore
-from pagerduty_sync.stores.links import Claim, Links
 from pagerduty_sync.stores.quarantine import Quarantine
 from pagerduty_sync.stores.replays import Replays
 
@@ -37,7 +37,7 @@ class Replay:
         replays: Replays,
         quarantine: Quarantine,
         second_looks: SecondLooks,
-        links: Links,
+        leases: Leases,
         ledger: LedgerStore,
         deliveries: Deliveries,
         visits: Visits,
@@ -49,7 +49,7 @@ class Replay:
         self._replays = replays
         self._quarantine = quarantine
         self._second_looks = second_looks
-        self._links = links
+        self._leases = leases
         self._ledger = ledger
         self._deliveries = deliveries
         self._visits = visits
@@ -140,7 +140,7 @@ class Replay:
         """Everything of one link in one go."""
         link = targets[0].link
         assert link is not None
-        claim = Claim(link, "") if is_dry else self._links.claim(link.id)
+        claim = unheld(link) if is_dry else self._leases.claim(link.id)
         if claim is None:
             report.results += [told_of(replace(one, result=Result.BUSY)) for one in targets]
             return
@@ -156,10 +156,10 @@ class Replay:
             targets = [one.with_nothing(Reason.NOT_FOUND, str(exc)) for one in targets]
             changes = None
             if not is_dry:
-                self._links.give_back(claim, 0)
+                self._leases.give_back(claim, 0)
         except BaseException:
             if not is_dry:
-                self._links.give_back(claim, GIVE_BACK_SECONDS)
+                self._leases.give_back(claim, GIVE_BACK_SECONDS)
             raise
         report.results += [told_of(one) for one in targets]
         if changes is not None:
@@ -174,7 +174,7 @@ class Replay:
         visit.link, visit.ledger = again.link, again.ledger
         done: list[Target] = []
         with self._database.transaction() as conn:
-            self._links.record(conn, visit.claim.token, visit.link)
+            self._leases.record(conn, visit.claim.token, visit.link)
             self._replays.forget(conn, again.forgotten)
             self._ledger.record(conn, visit.link.id, visit.changed_entries())
             for one in targets:

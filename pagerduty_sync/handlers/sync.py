@@ -28,7 +28,8 @@ from pagerduty_sync.handlers.visits import Visit, Visits
 from pagerduty_sync.pagerduty.budget import CallClass
 from pagerduty_sync.pagerduty.incidents import MAX_BULK
 from pagerduty_sync.stores.integrations import Integrations
-from pagerduty_sync.stores.links import Claim, Due, LeaseLostError, Links
+from pagerduty_sync.stores.leases import Claim, Due, LeaseLostError, Leases
+from pagerduty_sync.stores.links import Links
 
 log = structlog.get_logger(__name__)
 
@@ -61,6 +62,7 @@ class Sync:
         self,
         *,
         links: Links,
+        leases: Leases,
         integrations: Integrations,
         visits: Visits,
         intake: Intake,
@@ -69,6 +71,7 @@ class Sync:
         calls_of: Callable[[str], Calls],
     ) -> None:
         self._links = links
+        self._leases = leases
         self._integrations = integrations
         self._visits = visits
         self._intake = intake
@@ -85,7 +88,7 @@ class Sync:
         """Take in what is new on one link and do everything that needs no call to PagerDuty."""
         # Marked before the claim: whoever holds the link now sees the mark when giving it back.
         self._links.mark_dirty([link_id])
-        claim = self._links.claim(link_id)
+        claim = self._leases.claim(link_id)
         if claim is None:
             return Looked()
         with self._giving_back_on_failure(claim):
@@ -94,7 +97,7 @@ class Sync:
                 return Looked()
             due = _due(visit, self._intake.take_in(visit).plan)
             self._caller.record(visit)
-            is_dirty = self._links.release(claim, due, keeps_backoff=True)
+            is_dirty = self._leases.release(claim, due, keeps_backoff=True)
             return Looked(claim.link.integration_id if due else None, is_dirty)
         return Looked()
 
@@ -104,13 +107,13 @@ class Sync:
         if integration is None or integration.status in (IntegrationStatus.DISCONNECTED, IntegrationStatus.CONNECTING):
             return None
         calls = self._calls_of(integration_id)
-        many = self._links.count_due(integration_id, CallClass.PRIORITY.value, BULK_FROM) >= BULK_FROM
+        many = self._leases.count_due(integration_id, CallClass.PRIORITY.value, BULK_FROM) >= BULK_FROM
         if many and not self._is_stopping.is_set():
             self._call_together(integration_id, calls)
         highest = CallClass.RECONCILE.value
         waits: list[float] = []
         for _ in range(LINKS_PER_CALL):
-            claim = None if self._is_stopping.is_set() else self._links.claim_due(integration_id, highest)
+            claim = None if self._is_stopping.is_set() else self._leases.claim_due(integration_id, highest)
             if claim is None:
                 return min(waits, default=None)
             refused = self._serve(claim, calls)
@@ -156,7 +159,7 @@ class Sync:
 
     def _call_together(self, integration_id: str, calls: Calls) -> None:
         """Claim many links and do in few calls what can be done so; the rest is due again at once."""
-        claims = self._links.claim_many_due(integration_id, CallClass.PRIORITY.value, MAX_BULK)
+        claims = self._leases.claim_many_due(integration_id, CallClass.PRIORITY.value, MAX_BULK)
         visited: list[tuple[Visit, Settled]] = []
         for claim in claims:
             with self._giving_back_on_failure(claim):
@@ -167,7 +170,7 @@ class Sync:
             waiting = self._bulk.serve(visited, calls, self._links.count_open(integration_id))
         except BaseException:
             for visit, _ in visited:
-                self._links.give_back(visit.claim, OWN_FAILURE_SECONDS)
+                self._leases.give_back(visit.claim, OWN_FAILURE_SECONDS)
             raise
         for visit, _ in visited:
             with self._giving_back_on_failure(visit.claim):
@@ -180,12 +183,12 @@ class Sync:
             return self._visits.open(claim)
         except NotFoundError as exc:
             log.warning("case_is_gone", case=claim.link.case_name, error=str(exc))
-            self._links.end(claim, Reason.NOT_FOUND.value)
+            self._leases.end(claim, Reason.NOT_FOUND.value)
             return None
 
     def _give_back(self, visit: Visit, due: Due | None) -> None:
         self._caller.record(visit)
-        self._links.release(visit.claim, due)
+        self._leases.release(visit.claim, due)
 
     @contextmanager
     def _giving_back_on_failure(self, claim: Claim) -> Iterator[None]:
@@ -210,7 +213,7 @@ class Sync:
 
     def _try_to_give_back(self, claim: Claim, in_seconds: float) -> None:
         try:
-            self._links.give_back(claim, in_seconds)
+            self._leases.give_back(claim, in_seconds)
         except SyncError:
             log.warning("link_left_to_its_lease", link=claim.link.id)
 

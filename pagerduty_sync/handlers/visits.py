@@ -19,15 +19,16 @@ from pagerduty_sync.stores.connectors import Connectors
 from pagerduty_sync.stores.database import Database
 from pagerduty_sync.stores.deliveries import Deliveries
 from pagerduty_sync.stores.inbox import Inbox
+from pagerduty_sync.stores.leases import Claim, Leases
 from pagerduty_sync.stores.ledger import LedgerStore
-from pagerduty_sync.stores.links import Claim, Links
 
 
 @dataclass(slots=True)
 class Visit:
     """What is known of one link now, and what is still to be recorded.
 
-    `changes` are the Case's that nobody has handled yet; `is_fresh` says that the incident was read during this visit.
+    `changes` are the Case's that nobody has handled yet; `is_fresh` says that the incident was read during this visit;
+    the lease counts from `held_since`.
     """
 
     claim: Claim
@@ -41,6 +42,7 @@ class Visit:
     events_done: list[tuple[int, Reason]] = field(default_factory=list)
     changes_done: list[int] = field(default_factory=list)
     recorded: Ledger = field(default_factory=Ledger)
+    held_since: datetime = field(default=datetime.min.replace(tzinfo=UTC))
     writes: int = 0
 
     def put(self, entry: LedgerEntry) -> None:
@@ -98,7 +100,7 @@ class Visits:
         self,
         *,
         database: Database,
-        links: Links,
+        leases: Leases,
         ledger: LedgerStore,
         inbox: Inbox,
         case_events: CaseEvents,
@@ -111,7 +113,7 @@ class Visits:
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
         self._database = database
-        self._links = links
+        self._leases = leases
         self._ledger = ledger
         self._inbox = inbox
         self._case_events = case_events
@@ -136,7 +138,7 @@ class Visits:
         changes = self._case_events.waiting(link.case_id)
         case = self._cases.get_case(link.case_id)
         link = replace(link, case_name=case.name)
-        return Visit(claim, link, ledger, self._policy(link), case, changes, recorded=ledger)
+        return Visit(claim, link, ledger, self._policy(link), case, changes, recorded=ledger, held_since=claim.at)
 
     def record(self, visit: Visit) -> None:
         """Write everything this visit learned and did in one transaction, and prolong its lease.
@@ -144,8 +146,9 @@ class Visits:
         Raises LeaseLostError when another worker holds the link by now: then nothing is written.
         """
         self._count_writes(visit)
+        held_since = self.now()
         with self._database.transaction() as conn:
-            self._links.record(conn, visit.claim.token, visit.link)
+            self._leases.record(conn, visit.claim.token, visit.link)
             self._ledger.record(conn, visit.link.id, visit.changed_entries())
             for inbox_id, reason in visit.events_done:
                 self._inbox.mark_done(conn, inbox_id, reason.value)
@@ -153,8 +156,12 @@ class Visits:
                 self._case_events.mark_handled(conn, visit.changes_done)
             if visit.deliveries:
                 self._deliveries.add(conn, visit.deliveries)
-        visit.recorded = visit.ledger
+        visit.recorded, visit.held_since = visit.ledger, held_since
         visit.deliveries, visit.events_done, visit.changes_done = [], [], []
+
+    def is_lease_old(self, visit: Visit) -> bool:
+        """Whether so much of the lease is over that a call might end after it: then it is prolonged first."""
+        return (self.now() - visit.held_since).total_seconds() > self._leases.lease_seconds / 2
 
     def log_defect(self, claim: Claim, error: Exception) -> None:
         """Say in the delivery log that the sync itself failed on this link."""

@@ -1,4 +1,4 @@
-"""Links as an operator makes, lists and asks for them; how workers share them is in `links`."""
+"""Links as an operator makes, lists and asks for them; how workers share them is in `leases`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import Any
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from pagerduty_sync.domain.links import SYNCED_FIELDS, Agreement, Link, LinkState, Picture
+from pagerduty_sync.domain.links import Link, LinkState
 from pagerduty_sync.errors import ConflictError, InvalidRequestError, LinkConflictError
 from pagerduty_sync.stores.database import Connection, Database
-from pagerduty_sync.stores.links import _link as link_of
+from pagerduty_sync.stores.link_rows import link_of, pictures_to_json
 from pagerduty_sync.stores.page_tokens import read_token, write_token
-from pagerduty_sync.stores.pictures import pictures_to_json
 
 LARGEST_PAGE = 500
 
@@ -129,9 +128,6 @@ class LinkEdits:
         with_what = f"incident {known['incident_id']}" if known["incident_id"] else "an incident about to be opened"
         raise LinkConflictError(f"{link.case_name} is linked with {with_what} already.")
 
-
-NOTHING_SEEN = {name: Picture(Agreement(None, None)) for name in SYNCED_FIELDS}
-"""The pictures of a pair nobody has looked at yet."""
 
 _CONDITIONS = {
     "case": sql.SQL("(case_id::text = lower(%(case)s) OR case_name = %(case)s)"),

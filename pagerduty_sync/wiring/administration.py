@@ -29,7 +29,7 @@ class AdministrationParts(OneWayParts):
         super().__init__(settings)
         links = LinkEdits(self.database)
         routing = RoutingEdits(self.database)
-        claims = Claims(self.links)
+        claims = Claims(self.leases, self.links.mark_dirty)
 
         def case_url(name: str) -> str:
             return f"{settings.public_url}/cases/{name}"

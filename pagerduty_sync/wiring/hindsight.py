@@ -50,7 +50,7 @@ class HindsightParts(AdministrationParts):
                 integrations=self.integrations,
                 subscriptions=self.subscriptions,
             ),
-            links=self.links,
+            leases=self.leases,
             ledger=self.ledger,
             deliveries=self.deliveries,
             visits=self.visits,

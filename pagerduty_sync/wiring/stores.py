@@ -13,6 +13,7 @@ from pagerduty_sync.stores.event_queue import EventQueue
 from pagerduty_sync.stores.heartbeats import Heartbeats
 from pagerduty_sync.stores.inbox import Inbox
 from pagerduty_sync.stores.integrations import Integrations
+from pagerduty_sync.stores.leases import Leases
 from pagerduty_sync.stores.ledger import LedgerStore
 from pagerduty_sync.stores.links import Links
 from pagerduty_sync.stores.notifications import Notifications
@@ -34,7 +35,8 @@ class Stores:
 
         self.cases = CaseStore(self.database)
         self.case_events = CaseEvents(self.database)
-        self.links = Links(self.database, settings.lease_seconds)
+        self.links = Links(self.database)
+        self.leases = Leases(self.database, settings.lease_seconds)
         self.ledger = LedgerStore(self.database)
         self.inbox = Inbox(self.database)
         self.deliveries = Deliveries(self.database)

@@ -46,7 +46,7 @@ class SyncParts(AccountParts):
         )
         visits = self.visits = Visits(
             database=self.database,
-            links=self.links,
+            leases=self.leases,
             ledger=self.ledger,
             inbox=self.inbox,
             case_events=self.case_events,
@@ -67,6 +67,7 @@ class SyncParts(AccountParts):
         )
         self.sync = Sync(
             links=self.links,
+            leases=self.leases,
             integrations=self.integrations,
             visits=visits,
             intake=intake,
@@ -84,7 +85,7 @@ class SyncParts(AccountParts):
         )
         self.upkeep = Upkeep(
             integrations=self.integrations,
-            reconcile=Reconcile(self.links, self.integrations),
+            reconcile=Reconcile(self.links, self.integrations, lambda: visits.now()),
             health=self.health,
             calls_of=self.calls,
             inbox=self.inbox,

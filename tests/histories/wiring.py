@@ -11,7 +11,7 @@ import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -68,19 +68,8 @@ _ALONE = (
     "UPDATE links SET dirty_at = coalesce",
     "SET lease_token = gen_random_uuid()",
     "SET lease_token = NULL, lease_until = NULL",
-    "state = 'linked' AND lease_token IS NULL",
+    "SET asks = asks ||",
 )
-
-
-def clocked_datetime(clock: Clock) -> type[datetime]:
-    """`datetime`, whose `now` is the simulated one."""
-
-    class ClockedDatetime(datetime):
-        @classmethod
-        def now(cls, tz: tzinfo | None = None) -> ClockedDatetime:
-            return cls.fromtimestamp(clock.now(), tz)
-
-    return ClockedDatetime
 
 
 class _Session:

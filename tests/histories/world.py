@@ -51,7 +51,6 @@ from tests.histories.wiring import (
     Line,
     Post,
     Wire,
-    clocked_datetime,
     instant,
     new_clock,
     response_of,
@@ -171,7 +170,7 @@ class World:
         this = self.application
         this.clock, this.line = self.clock, self.line
         this.clocked.clock = self.clock
-        this.visits.now = lambda: instant(self.clock.now())
+        this.visits.now = this.leases.now = lambda: instant(self.clock.now())
         self.journal = Journal()
         self.fates = Fates(0, _NO_RATES)
         self._reset_time()
@@ -278,7 +277,6 @@ class World:
         with (
             mock.patch("uuid.uuid4", seeded_uuid(dice)),
             mock.patch("secrets.token_bytes", lambda count=32: dice.randbytes(count)),
-            mock.patch("pagerduty_sync.handlers.reconcile.datetime", clocked_datetime(self.clock)),
         ):
             yield
 

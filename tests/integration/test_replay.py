@@ -309,7 +309,7 @@ def test_while_disconnected_a_call_is_queued_and_goes_out_after_the_reconnect(ha
 
 def test_a_link_a_worker_has_is_left_alone(harness: Harness) -> None:
     case = harness.open_case()
-    assert harness.application.links.claim(harness.link(case.id).id) is not None
+    assert harness.application.leases.claim(harness.link(case.id).id) is not None
     report = replay(harness, runs=False, case=case.id, direction=Direction.OUTBOUND)
     assert set(report.counts) == {"busy"}
 

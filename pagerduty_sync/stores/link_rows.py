@@ -1,4 +1,4 @@
-"""The JSON in which a link's pictures and parked actions are kept: one reading and one writing, nothing else."""
+"""Rows of the table `links`: how one is read, and the JSON in which its pictures and parked actions are kept."""
 
 from __future__ import annotations
 
@@ -7,8 +7,32 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from pagerduty_sync.domain.links import SYNCED_FIELDS, Agreement, Link, Parked, Picture, Seen
+from pagerduty_sync.domain.links import SYNCED_FIELDS, Agreement, Link, LinkState, Parked, Picture, Seen
 from pagerduty_sync.stores.case_rows import actor_fields, actor_of
+
+
+def link_of(row: Mapping[str, Any]) -> Link:
+    """A row as a link; what was asked for and not taken up yet counts as known."""
+    link = Link(
+        id=str(row["id"]),
+        case_id=str(row["case_id"]),
+        case_name=row["case_name"],
+        connector_id=str(row["connector_id"]),
+        integration_id=str(row["integration_id"]),
+        preset_id=str(row["preset_id"]) if row["preset_id"] else None,
+        service_id=row["service_id"],
+        incident_key=row["incident_key"],
+        state=LinkState(row["state"]),
+        pictures={},
+        incident_id=row["incident_id"],
+        incident_number=row["incident_number"],
+        incident_url=row["incident_url"],
+        ended_reason=row["ended_reason"],
+        parked=parked_from_json(row["parked"]),
+        attempts=row["attempts"],
+        failing_since=row["failing_since"],
+    )
+    return with_pictures(link, {**row["pictures"], **row["asks"]})
 
 
 def pictures_to_json(link: Link) -> dict[str, Any]:
