@@ -66,13 +66,21 @@ def problems_of(world: World) -> list[Problem]:
     for side in sides:
         found += _divergence(world, side)
         found += _comments(world, side)
-        found += _echoes(world, side)
-        found += _merges(world, side)
-        found += _openings(world, side)
-    found += _writes(world)
+    found += forbidden(world)
     found += _left_over(world)
     found += [Problem("crash of the sync", failure) for failure in world.journal.failures]
     return found
+
+
+def forbidden(world: World) -> list[Problem]:
+    """What must not have happened, at whatever moment one looks."""
+    found: list[Problem] = []
+    for case_id, pair in _pairs(world).items():
+        side = _side(world, case_id, pair)
+        found += _echoes(world, side)
+        found += _merges(world, side)
+        found += _openings(world, side)
+    return [*found, *_writes(world)]
 
 
 def is_in_step(world: World) -> bool:

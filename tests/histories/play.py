@@ -39,7 +39,7 @@ def play(world: World, story: Story) -> Played:
         try:
             for step in story.steps:
                 world.perform(step)
-            agreed = _finish(world, story)
+            agreed = finish(world, late_webhooks_come_last=story.ends_with_late_webhooks)
             problems = problems_of(world)
         except StuckError as exc:
             problems = [Problem("crash of the sync", str(exc))]
@@ -48,7 +48,7 @@ def play(world: World, story: Story) -> Played:
     return Played(story.seed, unique, agreed, len(journal.writes), journal.faults, fates.struck, journal.lines)
 
 
-def _finish(world: World, story: Story) -> float | None:
+def finish(world: World, *, late_webhooks_come_last: bool) -> float | None:
     """The last fault is over: the subscription is looked after, and one reconcile runs, as the clock would have it.
 
     What is late arrives after it: by and by, or all at once. Returns the simulated seconds until both sides agreed and
@@ -58,7 +58,7 @@ def _finish(world: World, story: Story) -> float | None:
     world.disarm()
     ended = world.clock.now()
     world.tell("--- the last fault is over")
-    late = world.take_webhooks() if story.ends_with_late_webhooks else []
+    late = world.take_webhooks() if late_webhooks_come_last else []
     looks: list[tuple[float, bool]] = []
     looked_at = -1
 
