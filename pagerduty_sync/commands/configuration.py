@@ -18,7 +18,7 @@ from pagerduty_sync.domain.connectors import (
     RoutingRule,
 )
 from pagerduty_sync.errors import InvalidRequestError, TemplateError
-from pagerduty_sync.handlers.configuration import CASES
+from pagerduty_sync.handlers.rule_changes import CASES
 from pagerduty_sync.handlers.templates import case_context, evaluate
 from pagerduty_sync.pagerduty.client import BASE_URLS
 

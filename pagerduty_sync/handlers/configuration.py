@@ -1,4 +1,4 @@
-"""Connectors, presets and routing rules: checked against the account and each other, stored, and audited."""
+"""Bi-directional connectors: checked against the account, stored, and audited."""
 
 from __future__ import annotations
 
@@ -9,18 +9,12 @@ from pagerduty_sync.domain import texts
 from pagerduty_sync.domain.cases import CasePriority
 from pagerduty_sync.domain.connectors import (
     Connector,
-    ConnectorPath,
-    Destination,
     Field,
     FieldDirection,
     Integration,
-    Preset,
-    RoutingRule,
 )
 from pagerduty_sync.domain.incidents import Service
-from pagerduty_sync.domain.presets import ACCOUNT_INCIDENTS
-from pagerduty_sync.errors import InvalidRequestError, NotFoundError, TemplateError
-from pagerduty_sync.handlers import templates
+from pagerduty_sync.errors import InvalidRequestError, NotFoundError
 from pagerduty_sync.handlers.account_choices import (
     chosen_service,
     default_priority_map,
@@ -32,12 +26,8 @@ from pagerduty_sync.stores.audit import Audit
 from pagerduty_sync.stores.connectors import Connectors
 from pagerduty_sync.stores.database import Database
 from pagerduty_sync.stores.integrations import Integrations
-from pagerduty_sync.stores.routing import Routing
 
 LONGEST_NAME = 200
-
-CASES = "cases"
-INCIDENT_FIELDS = frozenset({"title", "details", "urgency"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +47,12 @@ class Configuration:
         database: Database,
         integrations: Integrations,
         connectors: Connectors,
-        routing: Routing,
         audit: Audit,
         client: Callable[[str], PagerDutyClient],
     ) -> None:
         self._database = database
         self._integrations = integrations
         self._connectors = connectors
-        self._routing = routing
         self._audit = audit
         self._client = client
 
@@ -128,87 +116,6 @@ class Configuration:
             if after != before:
                 self._audit.add(conn, who, "update", f"connector {name}", facts_of(before), facts_of(after))
         return after
-
-    # ------------------------------------------------------------ presets and rules
-
-    def create_preset(self, name: str, fields: Mapping[str, str], *, who: str) -> Preset:
-        """A preset of one's own for bi-directional connectors; InvalidRequestError for a template with an error."""
-        name = texts.clean(name, "name", LONGEST_NAME)
-        unknown = sorted(set(fields) - INCIDENT_FIELDS)
-        if unknown or not fields:
-            raise InvalidRequestError(f"A preset has templates for {', '.join(sorted(INCIDENT_FIELDS))}.", "templates")
-        for field, template in fields.items():
-            try:
-                templates.check_template(texts.storable(template, f"templates.{field}"))
-            except TemplateError as exc:
-                raise InvalidRequestError(
-                    f"The template of {field} has an error: {exc}.", f"templates.{field}"
-                ) from exc
-        with self._database.transaction() as conn:
-            made = self._routing.create_preset(name, ConnectorPath.BIDIRECTIONAL, CASES, fields, conn)
-            self._audit.add(conn, who, "create", f"preset {name}", None, {"templates": dict(fields)})
-        return made
-
-    def create_rule(
-        self,
-        name: str,
-        *,
-        destinations: Sequence[tuple[str, str | None]],
-        who: str,
-        condition: str = "true",
-        is_enabled: bool = True,
-        is_fallback: bool = False,
-    ) -> RoutingRule:
-        """A rule for Cases, behind all others. A destination is a connector's name and a preset's.
-
-        None as the preset stands for the built-in one. Raises InvalidRequestError, naming the field.
-        """
-        name = texts.clean(name, "name", LONGEST_NAME)
-        condition = texts.storable(condition, "condition").strip() or "true"
-        try:
-            templates.check_condition(condition)
-        except TemplateError as exc:
-            raise InvalidRequestError(f"The condition has an error: {exc}.", "condition") from exc
-        chosen = [self._destination(connector, preset) for connector, preset in destinations]
-        if not chosen:
-            raise InvalidRequestError("A rule needs at least one destination.", "destinations")
-        if len({each.connector_id for each in chosen}) < len(chosen):
-            raise InvalidRequestError("A rule may name each connector once.", "destinations")
-        with self._database.transaction() as conn:
-            made = self._routing.create_rule(
-                name,
-                CASES,
-                condition,
-                chosen,
-                is_enabled=is_enabled,
-                is_fallback=is_fallback,
-                connection=conn,
-            )
-            after = {
-                "condition": condition,
-                "is_enabled": is_enabled,
-                "is_fallback": is_fallback,
-                "destinations": [list(each) for each in destinations],
-            }
-            self._audit.add(conn, who, "create", f"routing rule {name}", None, after)
-        return made
-
-    def _destination(self, connector_name: str, preset_name: str | None) -> Destination:
-        connector = self._connectors.by_name(connector_name)
-        if connector is None:
-            raise InvalidRequestError(f"There is no connector named {connector_name}.", "destinations")
-        if preset_name is None:
-            self._routing.ensure_builtin_presets()
-        preset = self._routing.preset_by_name(preset_name or ACCOUNT_INCIDENTS)
-        if preset is None:
-            raise InvalidRequestError(f"There is no preset named {preset_name}.", "destinations")
-        if preset.path is not connector.path:
-            raise InvalidRequestError(
-                f"The preset {preset.name} is for connectors with the path {preset.path}; {connector.name} has "
-                f"{connector.path}.",
-                "destinations",
-            )
-        return Destination(connector.id, preset.id)
 
     def _integration(self) -> Integration:
         integration = self._integrations.only()

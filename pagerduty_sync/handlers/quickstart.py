@@ -10,12 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pagerduty_sync.domain.connectors import ConnectorPath, Integration
+from pagerduty_sync.domain.connectors import ConnectorPath, Destination, Integration, RoutingRule
 from pagerduty_sync.domain.permissions import ALL
 from pagerduty_sync.errors import SettingsError
-from pagerduty_sync.handlers.configuration import CASES, Configuration
+from pagerduty_sync.handlers.configuration import Configuration
 from pagerduty_sync.handlers.connection import Connection
 from pagerduty_sync.handlers.health import Health
+from pagerduty_sync.handlers.rule_changes import CASES, RuleChanges
 from pagerduty_sync.stores.connectors import Connectors
 from pagerduty_sync.stores.integrations import Integrations
 from pagerduty_sync.stores.routing import Routing
@@ -49,6 +50,7 @@ class Quickstart:
         connection: Connection,
         health: Health,
         configuration: Configuration,
+        rules: RuleChanges,
         integrations: Integrations,
         connectors: Connectors,
         routing: Routing,
@@ -57,6 +59,7 @@ class Quickstart:
         self._connection = connection
         self._health = health
         self._configuration = configuration
+        self._rules = rules
         self._integrations = integrations
         self._connectors = connectors
         self._routing = routing
@@ -72,7 +75,8 @@ class Quickstart:
             say(f"connector {made.connector.name} made")
         paths = [one for one in self._connectors.list_all() if one.path is ConnectorPath.BIDIRECTIONAL]
         if paths and not self._routing.rules(CASES):
-            rule = self._configuration.create_rule(RULE_NAME, destinations=[(paths[0].name, None)], who=WHO)
+            everything = RoutingRule("", RULE_NAME, CASES, "true", [Destination(paths[0].id, "")])
+            rule = self._rules.create(everything, who=WHO)
             say(f"routing rule {rule.name} made: every Case goes to {paths[0].name}")
         say(f"the admin token is in {token_file}")
 

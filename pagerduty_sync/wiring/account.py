@@ -11,7 +11,6 @@ from pagerduty_sync.handlers.calls import Calls
 from pagerduty_sync.handlers.configuration import Configuration
 from pagerduty_sync.handlers.connection import Connection
 from pagerduty_sync.handlers.health import Health
-from pagerduty_sync.handlers.quickstart import Quickstart
 from pagerduty_sync.handlers.subscription import SubscriptionKeeper
 from pagerduty_sync.pagerduty.budget import Budget, key_id_of
 from pagerduty_sync.pagerduty.client import PagerDutyClient
@@ -47,18 +46,8 @@ class AccountParts(Stores):
             database=self.database,
             integrations=self.integrations,
             connectors=self.connectors,
-            routing=self.routing,
             audit=self.audit,
             client=self.client,
-        )
-        self.quickstart = Quickstart(
-            connection=self.connection,
-            health=self.health,
-            configuration=self.configuration,
-            integrations=self.integrations,
-            connectors=self.connectors,
-            routing=self.routing,
-            tokens=self.tokens,
         )
 
     @property

@@ -11,6 +11,7 @@ from pagerduty_sync.handlers.link_care import LinkCare
 from pagerduty_sync.handlers.linking import Linking
 from pagerduty_sync.handlers.mapping_preview import MappingPreview
 from pagerduty_sync.handlers.preset_changes import PresetChanges
+from pagerduty_sync.handlers.quickstart import Quickstart
 from pagerduty_sync.handlers.rotation import Rotation
 from pagerduty_sync.handlers.rule_changes import RuleChanges
 from pagerduty_sync.handlers.unlinking import Unlinking
@@ -90,6 +91,16 @@ class AdministrationParts(OneWayParts):
             rule_changes=self.rule_changes,
             connectors=self.connectors,
             routing=self.routing,
+        )
+        self.quickstart = Quickstart(
+            connection=self.connection,
+            health=self.health,
+            configuration=self.configuration,
+            rules=self.rule_changes,
+            integrations=self.integrations,
+            connectors=self.connectors,
+            routing=self.routing,
+            tokens=self.tokens,
         )
         self.link_edits = links
         self.linking = Linking(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from pagerduty_sync.domain.cases import CasePriority
-from pagerduty_sync.domain.connectors import ConnectorPath, Destination, Field, FieldDirection
+from pagerduty_sync.domain.connectors import ConnectorPath, Destination, Field, FieldDirection, Preset, RoutingRule
 from pagerduty_sync.domain.incidents import Priority, Service
 from pagerduty_sync.domain.presets import ACCOUNT_INCIDENTS
 from pagerduty_sync.errors import InvalidRequestError, NotFoundError, SecretError
@@ -18,6 +18,8 @@ from pagerduty_sync.stores.database import ConstraintError
 from pagerduty_sync.stores.integrations import Integrations
 from pagerduty_sync.stores.secrets import SecretBox, generate_key
 from tests.account_stand import Stand, empty_again, stand
+
+NO_ID = "00000000-0000-0000-0000-000000000000"
 
 
 @pytest.fixture
@@ -157,13 +159,25 @@ def test_ids_nobody_has_find_nothing(account: Stand, odd: str) -> None:
 
 def test_a_connector_a_rule_leads_to_cannot_go(account: Stand) -> None:
     made = account.app.configuration.create_connector("Pages", seeds.CHECKOUT_API, who="tester")
-    account.app.configuration.create_rule("All", destinations=[("Pages", None)], who="tester")
+    a_rule(account, "All", [Destination(made.connector.id, "")])
     assert account.app.routing.rule_names_using(made.connector.id) == ["All"]
     with pytest.raises(ConstraintError):
         account.app.connectors.delete(made.connector.id)
 
 
 # ---------------------------------------------------------------- presets and rules
+
+
+def a_preset(account: Stand, templates: dict[str, str]) -> Preset:
+    changes = account.app.preset_changes
+    return changes.create("Mine", ConnectorPath.BIDIRECTIONAL, "cases", templates, who="tester")
+
+
+def a_rule(
+    account: Stand, name: str, destinations: list[Destination], condition: str = "true", **switches: bool
+) -> RoutingRule:
+    rule = RoutingRule("", name, "cases", condition, destinations, **switches)
+    return account.app.rule_changes.create(rule, who="tester")
 
 
 def test_builtin_presets_are_made_once_and_brought_up_to_date(account: Stand) -> None:
@@ -180,14 +194,13 @@ def test_builtin_presets_are_made_once_and_brought_up_to_date(account: Stand) ->
 
 
 def test_a_preset_with_an_error_is_refused_with_its_line(account: Stand) -> None:
-    configuration = account.app.configuration
     with pytest.raises(InvalidRequestError, match="line 2: there is no filter nope") as refused:
-        configuration.create_preset("Mine", {"title": "ok", "details": "a\n{{ case.title | nope }}"}, who="tester")
+        a_preset(account, {"title": "ok", "details": "a\n{{ case.title | nope }}"})
     assert refused.value.field == "templates.details"
     for fields in ({}, {"colour": "red"}):
-        with pytest.raises(InvalidRequestError, match="details, title, urgency"):
-            configuration.create_preset("Mine", fields, who="tester")
-    made = configuration.create_preset("Mine", {"title": "{{ case.title }}"}, who="tester")
+        with pytest.raises(InvalidRequestError, match="title, details, urgency"):
+            a_preset(account, fields)
+    made = a_preset(account, {"title": "{{ case.title }}"})
     assert account.app.routing.preset(made.id) == made
     assert [preset.name for preset in account.app.routing.presets()] == ["Mine"]
 
@@ -196,11 +209,10 @@ def test_rules_keep_their_order_and_destinations(account: Stand) -> None:
     configuration, routing = account.app.configuration, account.app.routing
     one = configuration.create_connector("One", seeds.CHECKOUT_API, who="tester").connector
     two = configuration.create_connector("Two", seeds.PAYMENTS_API, who="tester").connector
-    mine = configuration.create_preset("Mine", {"title": "{{ case.title }}"}, who="tester")
-    first = configuration.create_rule(
-        "Severe", condition=' case.priority == "P1" ', destinations=[("Two", "Mine"), ("One", None)], who="tester"
-    )
-    configuration.create_rule("Rest", destinations=[("One", None)], is_fallback=True, is_enabled=False, who="tester")
+    mine = a_preset(account, {"title": "{{ case.title }}"})
+    to_both = [Destination(two.id, mine.id), Destination(one.id, "")]
+    first = a_rule(account, "Severe", to_both, condition=' case.priority == "P1" ')
+    a_rule(account, "Rest", [Destination(one.id, "")], is_fallback=True, is_enabled=False)
     builtin = routing.preset_by_name(ACCOUNT_INCIDENTS)
     assert builtin is not None
     assert first.destinations == (Destination(one.id, builtin.id), Destination(two.id, mine.id))
@@ -215,29 +227,30 @@ def test_rules_keep_their_order_and_destinations(account: Stand) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "field", "says"),
+    ("changes", "to", "field", "says"),
     [
-        ({"condition": "case.priority =="}, "condition", "The condition has an error"),
-        ({"condition": "{{ true }}"}, "condition", "The condition has an error"),
-        ({"destinations": []}, "destinations", "at least one"),
-        ({"destinations": [("Nobody", None)]}, "destinations", "no connector named Nobody"),
-        ({"destinations": [("One", "Nothing")]}, "destinations", "no preset named Nothing"),
-        ({"destinations": [("One", None), ("One", None)]}, "destinations", "once"),
-        ({"destinations": [("Key", None)]}, "destinations", "path bidirectional; Key has service_key"),
-        ({"name": ""}, "name", "blank"),
-        ({"name": "Taken"}, "name", "already"),
+        ({"condition": "case.priority =="}, ["One"], "condition", "The condition has an error"),
+        ({"condition": "{{ true }}"}, ["One"], "condition", "The condition has an error"),
+        ({}, [], "destinations", "at least one"),
+        ({}, ["Nobody"], "destinations", "no connector"),
+        ({}, ["One:Nothing"], "destinations", "no preset"),
+        ({}, ["One", "One"], "destinations", "once"),
+        ({}, ["Key:One's"], "destinations", "path bidirectional; the connector Key has service_key"),
+        ({"name": ""}, ["One"], "name", "blank"),
+        ({"name": "Taken"}, ["One"], "name", "already"),
     ],
     ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
 )
 def test_a_rule_that_leads_nowhere_is_refused(
-    account: Stand, changes: dict[str, object], field: str, says: str
+    account: Stand, changes: dict[str, str], to: list[str], field: str, says: str
 ) -> None:
-    configuration = account.app.configuration
-    configuration.create_connector("One", seeds.CHECKOUT_API, who="tester")
-    account.app.connectors.create_service_key("Key", seeds.CHECKOUT_ROUTING_KEY)
-    configuration.create_rule("Taken", destinations=[("One", None)], who="tester")
-    given = {"name": "New", "destinations": [("One", None)], "who": "tester"} | changes
+    one = account.app.configuration.create_connector("One", seeds.CHECKOUT_API, who="tester").connector
+    key = account.app.connectors.create_service_key("Key", seeds.CHECKOUT_ROUTING_KEY)
+    a_rule(account, "Taken", [Destination(one.id, "")])
+    ids = {"One": one.id, "Key": key.id, "Nobody": NO_ID, "Nothing": NO_ID, "": ""}
+    ids["One's"] = a_preset(account, {"title": "{{ case.title }}"}).id
+    destinations = [Destination(ids[name], ids[preset]) for name, _, preset in (each.partition(":") for each in to)]
     with pytest.raises(InvalidRequestError, match=says) as refused:
-        configuration.create_rule(**given)  # type: ignore[arg-type]
+        a_rule(account, **{"name": "New", "destinations": destinations, **changes})
     assert refused.value.field == field
     assert [rule.name for rule in account.app.routing.rules()] == ["Taken"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pagerduty_sync.domain.connectors import IntegrationStatus
+from pagerduty_sync.domain.connectors import Destination, IntegrationStatus, RoutingRule
 from pagerduty_sync.domain.permissions import ALL
 from pagerduty_sync.domain.presets import ACCOUNT_INCIDENTS
 from pagerduty_sync.errors import SettingsError
@@ -30,6 +30,7 @@ def quickstart(account: Stand, data_dir: Path, base_url: str | None = None) -> l
         connection=account.connection,
         health=app.health,
         configuration=app.configuration,
+        rules=app.rule_changes,
         integrations=app.integrations,
         connectors=app.connectors,
         routing=app.routing,
@@ -98,8 +99,9 @@ def test_a_simulator_that_has_moved_or_forgotten_is_connected_again(account: Sta
 
 def test_what_an_operator_has_made_is_left_alone(account: Stand, tmp_path: Path) -> None:
     own = account.connect(name="Production", is_two_way=False).integration
-    account.app.configuration.create_connector("Mine", seeds.PAYMENTS_API, who="operator")
-    account.app.configuration.create_rule("Mine", destinations=[("Mine", None)], who="operator")
+    mine = account.app.configuration.create_connector("Mine", seeds.PAYMENTS_API, who="operator").connector
+    rule = RoutingRule("", "Mine", "cases", "true", [Destination(mine.id, "")])
+    account.app.rule_changes.create(rule, who="operator")
     said = quickstart(account, tmp_path)
     assert account.integration() == own
     assert [one.name for one in account.app.connectors.list_all()] == ["Mine"]
