@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 
 from pagerduty_sync.domain.cases import Actor, Case, CasePriority, CaseStatus
@@ -28,8 +29,10 @@ INCIDENT_RANK: Mapping[IncidentStatus, int] = {
 }
 """When both sides moved, the one that got further wins."""
 
-# Events API v2 limits a summary to 1,024 characters, the only documented length of a title.
+# Events API v2 limits a summary, which becomes a title, to 1,024 characters; no page limits a title itself.
 TITLE_CHARACTERS = 1024
+# Whether REST counts characters or bytes is not known. A title of so many bytes is short enough either way.
+TITLE_BYTES = 1024
 # "Edit Incidents" (support page): a note holds 65,535 single-byte characters.
 NOTE_BYTES = 65_535
 # Cases API: comment text 1..10000, a resolution reason on resolve or update 1..500.
@@ -37,6 +40,9 @@ COMMENT_CHARACTERS = 10_000
 RESOLUTION_REASON_CHARACTERS = 500
 
 CUT_MARK = "… [cut]"
+ZERO_WIDTH_JOINER = "\u200d"
+LONGEST_CLUSTER = 32
+"""More code points than any character people write is made of."""
 
 UNMAPPED = object()
 """Answered where the priority table has no entry; never guessed around."""
@@ -75,16 +81,33 @@ def priority_for_case(
 
 def cut_characters(text: str, limit: int) -> str:
     """`text`, no longer than `limit` characters, marked where it was cut."""
-    return text if len(text) <= limit else text[: limit - len(CUT_MARK)] + CUT_MARK
+    return text if len(text) <= limit else _beginning(text, limit - len(CUT_MARK)) + CUT_MARK
 
 
 def cut_bytes(text: str, limit: int) -> str:
     """`text`, no longer than `limit` bytes of UTF-8, marked where it was cut and never cut within a character."""
     raw = text.encode("utf-8", "replace")
+    text = raw.decode("utf-8")
     if len(raw) <= limit:
-        return raw.decode("utf-8")
+        return text
     room = limit - len(CUT_MARK.encode())
-    return raw[:room].decode("utf-8", "ignore") + CUT_MARK
+    return _beginning(text, len(raw[:room].decode("utf-8", "ignore"))) + CUT_MARK
+
+
+def _beginning(text: str, end: int) -> str:
+    """The first `end` characters or a few less, so that no letter is parted from its accents, no emoji from its parts.
+
+    What carries more marks than any writing does is cut wherever it comes.
+    """
+    for shorter in range(end, max(end - LONGEST_CLUSTER, 0), -1):
+        if not _continues(text[shorter]) and text[shorter - 1] != ZERO_WIDTH_JOINER:
+            return text[:shorter]
+    return text[:end]
+
+
+def _continues(character: str) -> bool:
+    """Whether it belongs to the character before it: an accent, a variation selector, a joiner."""
+    return character == ZERO_WIDTH_JOINER or unicodedata.category(character).startswith("M")
 
 
 def note_text(author: Actor, case_name: str, text: str, marker: str) -> str:

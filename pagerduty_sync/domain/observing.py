@@ -91,8 +91,12 @@ def look_at_incident(
         result = observe(link.seen(name), seen, incident.read_at)
         observed[name] = result.observed
         link = link.see(name, _kept_person(link.seen(name), result.seen, result.observed))
+    latest = link.seen(Field.STATUS)
+    is_latest = latest is not None and latest.at == incident.seen_at
     link = replace(
         link,
+        # An incident may be moved; where it is now is where the lists are to be asked for it.
+        service_id=incident.service_id if incident.service_id and is_latest else link.service_id,
         is_doubtful=link.is_doubtful and not is_read,
         incident_number=link.incident_number or incident.number or None,
         incident_url=link.incident_url or incident.html_url,

@@ -8,7 +8,6 @@ out and planning again ends in an empty plan; an empty plan is a good answer.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 
 from pagerduty_sync.domain.cases import Case, CasePriority, CaseStatus
 from pagerduty_sync.domain.connectors import Field, Policy
@@ -19,21 +18,20 @@ from pagerduty_sync.domain.mapping import (
     CASE_RANK,
     INCIDENT_RANK,
     INCIDENT_STATUS,
-    RESOLUTION_REASON_CHARACTERS,
     UNMAPPED,
     case_priority_value,
-    cut_characters,
     priority_for_case,
     priority_for_incident,
 )
 from pagerduty_sync.domain.merging import Moved, moved
 from pagerduty_sync.domain.observing import PAGERDUTY
+from pagerduty_sync.domain.planning_texts import noted_reason, plan_comments, plan_resolution_note, story
 from pagerduty_sync.domain.plans import (
-    CaseAction,
     ChangeCase,
     ChangeIncident,
     IncidentAction,
     OpenIncident,
+    Part,
     PlaceComment,
     Plan,
     PostNote,
@@ -41,18 +39,6 @@ from pagerduty_sync.domain.plans import (
     ReadNotes,
     Tell,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """The plan of one field."""
-
-    reason: Reason
-    settled: Agreement | None = None
-    tells: tuple[Tell, ...] = ()
-    case_actions: tuple[CaseAction, ...] = ()
-    incident_actions: tuple[IncidentAction, ...] = ()
-
 
 # ------------------------------------------------------------------ the plan
 
@@ -68,22 +54,22 @@ def plan(
     that it came from there.
     """
     if link.state is LinkState.ENDED:
-        return Plan(reasons=dict.fromkeys(Field, Reason.LINK_ENDED))
+        return _plan_ended(link, ledger)
     if LOOP in link.parked:
         return Plan(reasons=dict.fromkeys(Field, Reason.LOOP_SUSPECTED))
     if link.state is LinkState.OPENING:
         return _plan_opening(link, case)
     if link.merged_into:
         return _plan_merge(link, ledger, case, policy)
-    comments = _plan_comments(link, ledger)
+    comments = plan_comments(link, ledger)
     if link.is_doubtful or link.seen(Field.STATUS) is None:
-        read = _Part(Reason.CHECKED, incident_actions=(ReadIncident(),))
+        read = Part(Reason.CHECKED, incident_actions=(ReadIncident(),))
         return _join({Field.STATUS: read, Field.PRIORITY: read, Field.COMMENTS: comments})
     return _join(
         {
             Field.STATUS: _plan_status(link, case, policy, is_fresh),
             Field.PRIORITY: _plan_priority(link, case, policy),
-            Field.RESOLUTION_NOTES: _plan_resolution_note(link, case, policy, is_complete),
+            Field.RESOLUTION_NOTES: plan_resolution_note(link, case, policy, is_complete),
             Field.COMMENTS: comments,
         }
     )
@@ -92,7 +78,7 @@ def plan(
 _CASE_ORDER = (Field.PRIORITY, Field.STATUS, Field.RESOLUTION_NOTES, Field.COMMENTS)
 
 
-def _join(parts: Mapping[Field, _Part]) -> Plan:
+def _join(parts: Mapping[Field, Part]) -> Plan:
     """One plan of all fields: a resolution note stands before the resolve it belongs to, everything else after."""
     incident_actions = [action for part in parts.values() for action in part.incident_actions]
     return Plan(
@@ -121,6 +107,19 @@ def _order(action: IncidentAction) -> int:
             return 5
 
 
+def _plan_ended(link: Link, ledger: Ledger) -> Plan:
+    """The incident is left alone; the Case still gets what it was to be told, and why nothing more will come."""
+    reasons = dict.fromkeys(Field, Reason.LINK_ENDED)
+    gone = f"gone:{link.incident_id}"
+    tells: tuple[Tell, ...] = ()
+    if link.ended_reason == Reason.NOT_FOUND and ledger.by_source("inbound", gone) is None:
+        incident = f"#{link.incident_number}" if link.incident_number else link.incident_id
+        text = f"PagerDuty has no incident {incident} any more. This Case is kept in step with no incident from now on."
+        tells = (Tell("inbound", "story", gone, PAGERDUTY, text),)
+    placed = tuple(PlaceComment(entry) for entry in ledger.waiting("inbound"))
+    return Plan(tells=tells, case_actions=placed, reasons=reasons)
+
+
 def _plan_opening(link: Link, case: Case) -> Plan:
     reasons = dict.fromkeys(Field, Reason.WAITS_FOR_OPENING)
     if "open" in link.parked:
@@ -135,15 +134,16 @@ def _plan_opening(link: Link, case: Case) -> Plan:
 def _plan_merge(link: Link, ledger: Ledger, case: Case, policy: Policy) -> Plan:
     """A merge resolves nothing: the Case stays as it is, a comment says where the incident went, the link follows.
 
-    Before it leaves, it is found out whether a note whose reply was lost stands here, or it would be written there too.
+    Before it leaves, it is found out whether a note whose reply was lost stands here, or it would be written there too,
+    and a note that came trimmed is read whole.
     """
-    if any(entry.state == "sending" for entry in ledger.waiting("outbound")):
+    if link.wants_notes or any(entry.state == "sending" for entry in ledger.waiting("outbound")):
         return Plan(incident_actions=(ReadNotes(),), reasons=dict.fromkeys(Field, Reason.MERGED))
     seen = link.seen(Field.STATUS)
     target = link.merged_into
     assert target is not None
     text = f"PagerDuty merged incident #{link.incident_number or link.incident_id} into incident {target}."
-    tells = (_story(f"merged:{link.incident_id}:{target}", seen, text),) if policy.is_two_way else ()
+    tells = (story(f"merged:{link.incident_id}:{target}", seen, text),) if policy.is_two_way else ()
     reasons = dict.fromkeys(Field, Reason.MERGED)
     if case.status is CaseStatus.CLOSED:
         return Plan(tells=tells, ends=Reason.MERGED, reasons=reasons)
@@ -153,7 +153,7 @@ def _plan_merge(link: Link, ledger: Ledger, case: Case, policy: Policy) -> Plan:
 # ------------------------------------------------------------------ status
 
 
-def _plan_status(link: Link, case: Case, policy: Policy, is_fresh: bool) -> _Part:
+def _plan_status(link: Link, case: Case, policy: Policy, is_fresh: bool) -> Part:
     seen = link.seen(Field.STATUS)
     assert seen is not None and seen.value is not None
     incident = IncidentStatus(seen.value)
@@ -161,13 +161,13 @@ def _plan_status(link: Link, case: Case, policy: Policy, is_fresh: bool) -> _Par
     now = Agreement(case.status.value, incident.value)
     which = moved(agreed, now.case, now.incident)
     if which is Moved.NEITHER:
-        return _Part(Reason.IN_STEP)
+        return Part(Reason.IN_STEP)
     if case.status is CaseStatus.PENDING_ACTIVATION:
-        return _Part(Reason.WAITS_FOR_ACTIVATION)
+        return Part(Reason.WAITS_FOR_ACTIVATION)
     if case.status is CaseStatus.CLOSED:
         return _status_of_closed_case(link, case, policy, incident, is_fresh)
     if INCIDENT_STATUS[case.status] is incident:
-        return _Part(Reason.IN_STEP, settled=now)
+        return Part(Reason.IN_STEP, settled=now)
     if which is Moved.BOTH:
         which = Moved.CASE if CASE_RANK[case.status] > INCIDENT_RANK[incident] else Moved.INCIDENT
     if which is Moved.INCIDENT:
@@ -175,207 +175,113 @@ def _plan_status(link: Link, case: Case, policy: Policy, is_fresh: bool) -> _Par
     return _status_to_incident(case, policy, incident, now, is_fresh)
 
 
-def _status_to_case(link: Link, case: Case, policy: Policy, incident: IncidentStatus, seen: Seen) -> _Part:
+def _status_to_case(link: Link, case: Case, policy: Policy, incident: IncidentStatus, seen: Seen) -> Part:
     now = Agreement(case.status.value, incident.value)
     if not policy.allows_in(Field.STATUS):
-        return _Part(Reason.DIRECTION_OFF, settled=now)
+        return Part(Reason.DIRECTION_OFF, settled=now)
     if case.status is CaseStatus.RESOLVED:
         tells: tuple[Tell, ...] = ()
         if link.agreed(Field.STATUS).incident == IncidentStatus.RESOLVED.value:
             who = (seen.by or PAGERDUTY).label
             text = f"The PagerDuty incident was re-opened by {who}. A resolved Case cannot re-open and stays resolved."
-            tells = (_story(f"reopened:{seen.changed_at.isoformat()}", seen, text),)
-        return _Part(Reason.CASE_CANNOT_REOPEN, settled=now, tells=tells)
+            tells = (story(f"reopened:{seen.changed_at.isoformat()}", seen, text),)
+        return Part(Reason.CASE_CANNOT_REOPEN, settled=now, tells=tells)
     if incident is IncidentStatus.TRIGGERED and not policy.unacknowledges_cases:
-        return _Part(Reason.UNACKNOWLEDGE_OFF, settled=now)
+        return Part(Reason.UNACKNOWLEDGE_OFF, settled=now)
     target = {
         IncidentStatus.TRIGGERED: CaseStatus.ACTIVE,
         IncidentStatus.ACKNOWLEDGED: CaseStatus.ACKNOWLEDGED,
         IncidentStatus.RESOLVED: CaseStatus.RESOLVED,
     }[incident]
     agreed = Agreement(target.value, incident.value)
-    reason = _noted_reason(link, policy) if target is CaseStatus.RESOLVED else None
+    reason = noted_reason(link, policy) if target is CaseStatus.RESOLVED else None
     action = ChangeCase(Field.STATUS, seen.by or PAGERDUTY, agreed, status=target, reason=reason)
-    return _Part(Reason.APPLIED, case_actions=(action,))
+    return Part(Reason.APPLIED, case_actions=(action,))
 
 
-def _noted_reason(link: Link, policy: Policy) -> str | None:
-    """The resolution note that came before the resolve it belongs to."""
-    seen = link.seen(Field.RESOLUTION_NOTES)
-    if seen is None or not policy.allows_in(Field.RESOLUTION_NOTES):
-        return None
-    return None if seen.value == link.agreed(Field.RESOLUTION_NOTES).incident else _reads_as(seen.value)
-
-
-def _status_to_incident(case: Case, policy: Policy, incident: IncidentStatus, now: Agreement, is_fresh: bool) -> _Part:
+def _status_to_incident(case: Case, policy: Policy, incident: IncidentStatus, now: Agreement, is_fresh: bool) -> Part:
     if not policy.allows_out(Field.STATUS):
-        return _Part(Reason.DIRECTION_OFF, settled=now)
+        return Part(Reason.DIRECTION_OFF, settled=now)
     if incident is IncidentStatus.RESOLVED:
-        return _Part(Reason.INCIDENT_NEVER_REOPENED, settled=now)
+        return Part(Reason.INCIDENT_NEVER_REOPENED, settled=now)
     if case.status is CaseStatus.ACTIVE:
-        return _Part(Reason.NO_EQUIVALENT, settled=now)
+        return Part(Reason.NO_EQUIVALENT, settled=now)
     target = INCIDENT_STATUS[case.status]
     if target is IncidentStatus.ACKNOWLEDGED and not is_fresh:
-        return _Part(Reason.CHECKED, incident_actions=(ReadIncident(),))
+        return Part(Reason.CHECKED, incident_actions=(ReadIncident(),))
     resolution = None
     if target is IncidentStatus.RESOLVED and not policy.posts_resolution_notes:
         resolution = case.resolution_reason
     action = ChangeIncident(
         Field.STATUS, Agreement(case.status.value, target.value), status=target, resolution=resolution
     )
-    return _Part(Reason.APPLIED, incident_actions=(action,))
+    return Part(Reason.APPLIED, incident_actions=(action,))
 
 
-def _status_of_closed_case(link: Link, case: Case, policy: Policy, incident: IncidentStatus, is_fresh: bool) -> _Part:
+def _status_of_closed_case(link: Link, case: Case, policy: Policy, incident: IncidentStatus, is_fresh: bool) -> Part:
     """Closing changes no incident; one that is still open gets one final note."""
     now = Agreement(case.status.value, incident.value)
     was_closed_before = link.agreed(Field.STATUS).case == CaseStatus.CLOSED.value
     if was_closed_before or not incident.is_open or not policy.allows_out(Field.COMMENTS):
-        return _Part(Reason.CASE_CLOSED, settled=now)
+        return Part(Reason.CASE_CLOSED, settled=now)
     if not is_fresh:
-        return _Part(Reason.CHECKED, incident_actions=(ReadIncident(),))
+        return Part(Reason.CHECKED, incident_actions=(ReadIncident(),))
     tell = Tell("outbound", "final_note", "closed", case.changed_by, "")
-    return _Part(Reason.CASE_CLOSED, settled=now, tells=(tell,))
+    return Part(Reason.CASE_CLOSED, settled=now, tells=(tell,))
 
 
 # ------------------------------------------------------------------ priority
 
 
-def _plan_priority(link: Link, case: Case, policy: Policy) -> _Part:
+def _plan_priority(link: Link, case: Case, policy: Policy) -> Part:
     seen = link.seen(Field.PRIORITY)
     assert seen is not None
     agreed = link.agreed(Field.PRIORITY)
     now = Agreement(case_priority_value(case), seen.value)
     which = moved(agreed, now.case, now.incident)
     if which is Moved.NEITHER:
-        return _Part(Reason.IN_STEP)
+        return Part(Reason.IN_STEP)
     if case.status is CaseStatus.CLOSED:
-        return _Part(Reason.CASE_CLOSED, settled=now)
+        return Part(Reason.CASE_CLOSED, settled=now)
     wanted = priority_for_incident(now.case or "", agreed.case, policy.priority_map)
     if which is Moved.BOTH:
         if wanted == seen.value:
-            return _Part(Reason.IN_STEP, settled=now)
+            return Part(Reason.IN_STEP, settled=now)
         which = Moved.CASE if case.priority_changed_at > seen.changed_at else Moved.INCIDENT
     if which is Moved.INCIDENT:
         return _priority_to_case(case, policy, seen, now)
     return _priority_to_incident(policy, wanted, seen, now)
 
 
-def _priority_to_case(case: Case, policy: Policy, seen: Seen, now: Agreement) -> _Part:
+def _priority_to_case(case: Case, policy: Policy, seen: Seen, now: Agreement) -> Part:
     if not policy.allows_in(Field.PRIORITY):
-        return _Part(Reason.DIRECTION_OFF, settled=now)
+        return Part(Reason.DIRECTION_OFF, settled=now)
     actor = seen.by or PAGERDUTY
     if not case.status.is_open:
         text = f"{actor.label} changed the priority in PagerDuty. The priority of a resolved Case is fixed."
-        tell = _story(f"priority:{seen.value}:{seen.changed_at.isoformat()}", seen, text)
-        return _Part(Reason.CASE_NOT_OPEN, settled=now, tells=(tell,))
+        tell = story(f"priority:{seen.value}:{seen.changed_at.isoformat()}", seen, text)
+        return Part(Reason.CASE_NOT_OPEN, settled=now, tells=(tell,))
     if seen.value is None:
         if case.override_priority is None:
-            return _Part(Reason.IN_STEP, settled=now)
+            return Part(Reason.IN_STEP, settled=now)
         cleared = Agreement(f"system:{case.system_priority}", None)
-        return _Part(Reason.APPLIED, case_actions=(ChangeCase(Field.PRIORITY, actor, cleared),))
+        return Part(Reason.APPLIED, case_actions=(ChangeCase(Field.PRIORITY, actor, cleared),))
     target = priority_for_case(seen.value, case.priority, policy.priority_map)
     if not isinstance(target, CasePriority):
-        return _Part(Reason.UNMAPPED_PRIORITY, settled=now)
+        return Part(Reason.UNMAPPED_PRIORITY, settled=now)
     if target is case.priority:
-        return _Part(Reason.IN_STEP, settled=now)
+        return Part(Reason.IN_STEP, settled=now)
     action = ChangeCase(Field.PRIORITY, actor, Agreement(f"override:{target}", seen.value), priority=target)
-    return _Part(Reason.APPLIED, case_actions=(action,))
+    return Part(Reason.APPLIED, case_actions=(action,))
 
 
-def _priority_to_incident(policy: Policy, wanted: str | object | None, seen: Seen, now: Agreement) -> _Part:
+def _priority_to_incident(policy: Policy, wanted: str | object | None, seen: Seen, now: Agreement) -> Part:
     if not policy.allows_out(Field.PRIORITY):
-        return _Part(Reason.DIRECTION_OFF, settled=now)
+        return Part(Reason.DIRECTION_OFF, settled=now)
     if wanted is UNMAPPED:
-        return _Part(Reason.UNMAPPED_PRIORITY, settled=now)
+        return Part(Reason.UNMAPPED_PRIORITY, settled=now)
     assert wanted is None or isinstance(wanted, str)
     if wanted == seen.value:
-        return _Part(Reason.IN_STEP, settled=now)
+        return Part(Reason.IN_STEP, settled=now)
     action = ChangeIncident(Field.PRIORITY, Agreement(now.case, wanted), priority_id=wanted)
-    return _Part(Reason.APPLIED, incident_actions=(action,))
-
-
-# ------------------------------------------------------------------ resolution notes
-
-
-def _plan_resolution_note(link: Link, case: Case, policy: Policy, is_complete: bool) -> _Part:
-    seen = link.seen(Field.RESOLUTION_NOTES)
-    agreed = link.agreed(Field.RESOLUTION_NOTES)
-    # An incident that shows no resolution note, as after a merge, has not moved.
-    now = Agreement(case.resolution_reason, seen.value if seen else agreed.incident)
-    which = moved(agreed, now.case, now.incident)
-    if which is Moved.NEITHER:
-        return _Part(Reason.IN_STEP)
-    if _reads_as(now.incident) == now.case:
-        return _Part(Reason.IN_STEP, settled=now)
-    if which is Moved.CASE:
-        return _resolution_to_incident(case, policy, now) if is_complete else _Part(Reason.NOTED)
-    assert seen is not None and seen.value is not None
-    if which is Moved.INCIDENT:
-        return _resolution_to_case(case, policy, seen, now)
-    if case.resolution_changed_at is not None and case.resolution_changed_at > seen.changed_at:
-        kept = _kept(seen, f"Resolution note in PagerDuty: {seen.value}") if policy.is_two_way else ()
-        return _Part(Reason.OVERRULED, settled=Agreement(agreed.case, now.incident), tells=kept)
-    part = _resolution_to_case(case, policy, seen, now)
-    if case.status is CaseStatus.CLOSED:
-        # Only the incident's half is settled by the comment; the Case's own reason still has to be told.
-        return replace(part, settled=Agreement(agreed.case, now.incident))
-    if not part.case_actions:
-        return part
-    return replace(part, tells=part.tells + _kept(seen, f"Resolution note before: {case.resolution_reason}"))
-
-
-def _reads_as(incident_note: str | None) -> str | None:
-    return None if incident_note is None else cut_characters(incident_note, RESOLUTION_REASON_CHARACTERS)
-
-
-def _kept(seen: Seen, text: str) -> tuple[Tell, ...]:
-    """The note that lost is kept as a comment: no words of people are thrown away."""
-    return (_story(f"resolution-kept:{seen.changed_at.isoformat()}", seen, text),)
-
-
-def _resolution_to_case(case: Case, policy: Policy, seen: Seen, now: Agreement) -> _Part:
-    assert seen.value is not None
-    if not policy.allows_in(Field.RESOLUTION_NOTES):
-        return _Part(Reason.DIRECTION_OFF, settled=now)
-    if case.status is CaseStatus.CLOSED:
-        tell = _story(f"resolution:{seen.changed_at.isoformat()}", seen, f"Resolution note in PagerDuty: {seen.value}")
-        return _Part(Reason.CASE_CLOSED, settled=now, tells=(tell,))
-    if case.status is not CaseStatus.RESOLVED:
-        # Kept until the Case is resolved, whichever of the two webhooks comes first.
-        return _Part(Reason.NOTED)
-    reason = _reads_as(seen.value)
-    assert reason is not None
-    actor = seen.by or PAGERDUTY
-    action = ChangeCase(Field.RESOLUTION_NOTES, actor, Agreement(reason, seen.value), reason=reason)
-    tells: tuple[Tell, ...] = ()
-    if reason != seen.value:
-        tells = (_story(f"resolution:{seen.changed_at.isoformat()}", seen, f"Resolution note: {seen.value}"),)
-    return _Part(Reason.APPLIED, case_actions=(action,), tells=tells)
-
-
-def _resolution_to_incident(case: Case, policy: Policy, now: Agreement) -> _Part:
-    if not policy.allows_out(Field.RESOLUTION_NOTES):
-        return _Part(Reason.DIRECTION_OFF, settled=now)
-    if not case.resolution_reason or not policy.posts_resolution_notes:
-        return _Part(Reason.APPLIED if case.resolution_reason else Reason.NO_EQUIVALENT, settled=now)
-    at = case.resolution_changed_at.isoformat() if case.resolution_changed_at else ""
-    tell = Tell("outbound", "resolution_note", f"resolution:{at}", case.changed_by, case.resolution_reason)
-    return _Part(Reason.APPLIED, settled=now, tells=(tell,))
-
-
-# ------------------------------------------------------------------ comments and notes
-
-
-def _plan_comments(link: Link, ledger: Ledger) -> _Part:
-    inbound = tuple(PlaceComment(entry) for entry in ledger.waiting("inbound"))
-    waiting = ledger.waiting("outbound")
-    reads = link.wants_notes or any(entry.state == "sending" for entry in waiting)
-    outbound: tuple[IncidentAction, ...] = (ReadNotes(),) if reads else tuple(PostNote(entry) for entry in waiting)
-    if not inbound and not outbound:
-        return _Part(Reason.IN_STEP)
-    return _Part(Reason.APPLIED, case_actions=inbound, incident_actions=outbound)
-
-
-def _story(source_id: str, seen: Seen | None, text: str) -> Tell:
-    return Tell("inbound", "story", source_id, (seen.by if seen else None) or PAGERDUTY, text)
+    return Part(Reason.APPLIED, incident_actions=(action,))

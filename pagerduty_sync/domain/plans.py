@@ -95,3 +95,14 @@ class Plan:
     reasons: Mapping[Field, Reason] = field(default_factory=dict)
     follows: str | None = None
     ends: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The plan of one field, which a whole plan is joined of."""
+
+    reason: Reason
+    settled: Agreement | None = None
+    tells: tuple[Tell, ...] = ()
+    case_actions: tuple[CaseAction, ...] = ()
+    incident_actions: tuple[IncidentAction, ...] = ()

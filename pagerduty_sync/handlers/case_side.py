@@ -90,7 +90,8 @@ class CaseSide:
             incident_url="",
             merged_into=None,
             is_doubtful=True,
-            wants_notes=False,
+            # Nobody has said whether a merge moves notes: what may stand is looked for there too, before it is sent.
+            wants_notes=bool(visit.ledger.waiting("outbound")),
             pictures=pictures,
         )
 

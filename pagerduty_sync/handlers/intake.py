@@ -18,8 +18,10 @@ from pagerduty_sync.handlers.visits import Visit, Visits
 from pagerduty_sync.pagerduty.schemas import parse_event
 from pagerduty_sync.stores.inbox import Inbox, InboxRow
 
-READ, RECONCILE = "read", "reconcile"
-"""Under the first name a link remembers what asked for a read of its incident; the second is one such cause."""
+READ = "read"
+"""Under this name a link remembers what asked for a read of its incident."""
+RECONCILE, POLL = "reconcile", "poll"
+"""Askers: the comparison, which heals what no event told, and the reading of the log, a way in of its own."""
 
 FIELD_OF_CHANGE = {
     "created": Field.STATUS,
@@ -66,8 +68,10 @@ class Intake:
         settled = self._case_side.settle(visit)
         cause = visit.link.causes.get(READ, "")
         reason = Reason.HEALED if cause == RECONCILE else Reason.APPLIED
-        for operation in settled.wrote.values():
-            visit.log(Direction.INBOUND, operation, reason, cause=cause)
+        for name, operation in settled.wrote.items():
+            seen = visit.link.seen(name) if name is not Field.COMMENTS else None
+            actor = seen.by.label if seen and seen.by else ""
+            visit.log(Direction.INBOUND, operation, reason, cause=cause, actor=actor)
         if cause and not visit.link.is_doubtful and not visit.link.wants_notes:
             causes = {name: what for name, what in visit.link.causes.items() if name != READ}
             visit.link = replace(visit.link, causes=causes)
@@ -84,6 +88,7 @@ class Intake:
         return sorted(found, key=lambda pair: (pair[1].occurred_at, pair[0].id))
 
     def _take_in_event(self, visit: Visit, row: InboxRow, event: IncidentEvent) -> None:
+        visit.asked_class = None
         looked = look_at_event(visit.link, visit.ledger, event, visit.case, visit.policy, self._visits.new_id())
         visit.link, visit.ledger = looked.link, looked.ledger
         settled = self._case_side.settle(visit, is_complete=False)
@@ -107,6 +112,7 @@ class Intake:
     def _take_in_change(self, visit: Visit, change: CaseEvent, settled: Settled) -> None:
         """A change of the Case gets its row here only when no call will be made for it; a call writes its own."""
         visit.changes_done.append(change.id)
+        visit.asked_class = None
         cause = f"case_event:{change.id}"
         name = FIELD_OF_CHANGE.get(change.kind)
         if name is None:
@@ -127,8 +133,12 @@ class Intake:
         entry = visit.ledger.by_source("outbound", change.timeline_event_id or "")
         if entry is not None and entry.state != "dropped":
             visit.link = replace(visit.link, causes={**visit.link.causes, entry.source_id: cause})
-            return
-        reason = Reason.ECHO if entry is None else entry.reason or Reason.DIRECTION_OFF
+            if visit.link.state is not LinkState.ENDED:
+                return
+            # No call will be made for it, unless somebody links the Case anew.
+            reason = Reason.LINK_ENDED
+        else:
+            reason = Reason.ECHO if entry is None else entry.reason or Reason.DIRECTION_OFF
         visit.log(Direction.OUTBOUND, change.kind, reason, cause=cause, actor=change.actor.label)
 
 

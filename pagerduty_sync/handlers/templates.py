@@ -132,13 +132,16 @@ def incident_text(preset: Preset | None, case: Case, case_url: str) -> IncidentT
         return text
 
     title = " ".join(field("title", plain_title(case)).split())
+    cut_title = mapping.cut_bytes(title, mapping.TITLE_BYTES)
     details = field("details", plain_details(case, case_url))
+    if cut_title != title:
+        details = f"{title}\n\n{details}"
     urgency = field("urgency", plain_urgency(case), check="it must be high or low").lower()
     problem = None
     if preset and problems:
         problem = f"Preset {preset.name} failed, so the plain text was used ({'; '.join(problems)})"
     return IncidentText(
-        title=mapping.cut_characters(title, mapping.TITLE_CHARACTERS),
+        title=cut_title,
         details=_with_url(details, case_url),
         urgency=urgency,
         problem=problem,

@@ -116,7 +116,7 @@ def error_of(reply: Reply, headers: Mapping[str, str], body: bytes) -> PagerDuty
     if status == 403:
         message = f"the PagerDuty key or user may not do {call} ({number}){said}"
         return ForbiddenError(message, status=status, code=code, request_id=request_id)
-    if status == 404:
+    if status in (404, 410):
         message = f"PagerDuty has nothing at {reply.path} ({number}){said}"
         return IncidentNotFoundError(message, status=status, code=code, request_id=request_id)
     if status == 408 or status >= 500:

@@ -124,9 +124,13 @@ def _title(knobs: Knobs, title: object) -> str:
         raise invalid("Title must be a string.")
     if not title or not title.strip():
         raise invalid("Title cannot be empty.")
-    if len(title) > TITLE_LIMIT and knobs.long_title == "refuse":
+    # No page limits a title; 1024 is what a summary may hold that becomes one ("Send an alert event" API page).
+    cut = title[:TITLE_LIMIT]
+    if knobs.title_counts == "bytes":
+        cut = title.encode("utf-8", "replace")[:TITLE_LIMIT].decode("utf-8", "ignore")
+    if cut != title and knobs.long_title == "refuse":
         raise invalid(f"Title is too long (maximum is {TITLE_LIMIT} characters).")
-    return title[:TITLE_LIMIT] if knobs.long_title == "cut" else title
+    return cut if knobs.long_title == "cut" else title
 
 
 def _text_or_none(name: str, value: object) -> str | None:

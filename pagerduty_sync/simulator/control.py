@@ -101,6 +101,17 @@ def blueprint(simulator: Simulator) -> Blueprint:
         subscriptions = [shapes.subscription(s, clock.now()) for s in simulator.subscriptions.all()]
         return {"now": webhook_time(clock.now()), "incidents": incidents, "webhook_subscriptions": subscriptions}
 
+    @control.delete("/_sim/incidents/<id_>")
+    def delete(id_: str) -> Any:
+        """An incident is gone, as when PagerDuty's support has removed it; nobody is told."""
+        with simulator.account.lock:
+            incident = simulator.account.incident(id_)
+            if incident is None:
+                return {"error": "no such incident"}, 404
+            simulator.incidents.delete(incident)
+        simulator.changed()
+        return {"status": "deleted"}
+
     @control.post("/_sim/subscriptions/<id_>/disable")
     def disable(id_: str) -> Any:
         """As three dropped webhooks would: off for 24 hours, its queue gone."""

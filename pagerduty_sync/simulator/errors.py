@@ -27,8 +27,8 @@ def conflicting(*errors: str) -> ApiError:
     return ApiError(400, "Arguments Caused Error", 2002, *errors)
 
 
-def not_found(code: int = 2100) -> ApiError:
-    return ApiError(404, "Not Found" if code == 2100 else "Incident Not Found", code)
+def not_found(code: int = 2100, status: int = 404) -> ApiError:
+    return ApiError(status, "Not Found" if code == 2100 else "Incident Not Found", code)
 
 
 def not_a_hash() -> ApiError:

@@ -212,7 +212,7 @@ class Incidents:
         incident.urgency = urgency
         self._record.log(incident, "urgency_change", f"Urgency changed to {urgency}.", actor)
         if urgency == "high" and incident.status == "acknowledged":
-            self._unacknowledge(incident, actor)
+            self._unacknowledge(incident, actor, silent=not self._faults.knobs.urgency_raise_reports)
 
     def _set_bridge(self, incident: Incident, bridge: Json | None, actor: Actor) -> None:
         incident.conference_bridge = bridge
@@ -241,6 +241,8 @@ class Incidents:
             target.alerts.extend(alerts)
             for alert in alerts:
                 self._account.index_alert(target, alert)
+            if self._faults.knobs.merged_notes == "move":
+                self._notes.move(source, target)
             if source.is_open:
                 # The agent is the person who merged ("Edit Incidents" support page).
                 self.resolve(source, actor)
@@ -248,12 +250,19 @@ class Incidents:
         names = ", ".join(f"#{source.number}" for source in sources)
         self._record.log(target, "merge", f"Merged {names} into this incident.", actor)
 
+    def delete(self, incident: Incident) -> None:
+        """Gone, as when PagerDuty's support removes it: no page of the API or of the application does this."""
+        self._account.forget(incident)
+
     def snooze(self, incident: Incident, seconds: int, actor: Actor) -> None:
-        """Acknowledged until the time is over, then triggered again ("Snooze an incident" API page). Has no webhook."""
+        """Acknowledged until the time is over, then triggered again ("Snooze an incident" API page).
+
+        The snooze itself has no webhook; whether its acknowledge has one is not known.
+        """
         if not incident.is_open:
             raise invalid("A resolved incident cannot be snoozed.", code=1001)
         if incident.status == "triggered":
-            self._acknowledge(incident, actor)
+            self._acknowledge(incident, actor, silent=not self._faults.knobs.snooze_reports)
         at = self._record.touch(incident)
         incident.unacknowledge_at = self._alarm(incident, at + seconds)
         self._record.log(incident, "snooze", f"Snoozed for {seconds} seconds.", actor, at)
@@ -287,9 +296,9 @@ class Incidents:
             self._record.moment = due
             try:
                 if incident.resolve_at == due:
-                    self.resolve(incident, TIMED_OUT)
+                    self.resolve(incident, self._timer(incident))
                 elif incident.unacknowledge_at == due:
-                    self._unacknowledge(incident, TIMED_OUT)
+                    self._unacknowledge(incident, self._timer(incident))
             finally:
                 self._record.moment = None
 
@@ -309,12 +318,18 @@ class Incidents:
         timeout = self._account.services[incident.service_id].auto_resolve_timeout
         incident.resolve_at = self._alarm(incident, at + timeout) if timeout else None
 
-    def _unacknowledge(self, incident: Incident, actor: Actor) -> None:
+    def _timer(self, incident: Incident) -> Actor:
+        """Who a timer's webhooks name: null "might indicate automation" ("Webhooks Overview" page)."""
+        is_service = self._faults.knobs.timer_agent == "service"
+        return Actor(Agent("service", incident.service_id), "timeout") if is_service else TIMED_OUT
+
+    def _unacknowledge(self, incident: Incident, actor: Actor, silent: bool = False) -> None:
         at = self._record.touch(incident)
         self._change_status(incident, "triggered", actor, at)
         incident.acknowledgements, incident.unacknowledge_at = [], None
         self._record.log(incident, "unacknowledge", "Unacknowledged.", actor, at)
-        self._record.report("incident.unacknowledged", incident, actor, at)
+        if not silent:
+            self._record.report("incident.unacknowledged", incident, actor, at)
 
     def _change_status(self, incident: Incident, status: str, actor: Actor, at: float) -> None:
         incident.status = status

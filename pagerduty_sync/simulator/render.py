@@ -1,8 +1,10 @@
 """How the account's records look on the wire: REST objects, references, log entries. Decides nothing."""
 
 import re
+from collections.abc import Callable
 
 from .clock import rest_time
+from .faults import Knobs
 from .model import Agent, Alert, Incident, Json, LogEntry, Note, Policy, Priority, Service, Subscription, User
 from .seeds import SUBDOMAIN, opaque_id
 from .state import Account
@@ -14,8 +16,9 @@ ACCOUNT_WEB = f"https://{SUBDOMAIN}.pagerduty.example"
 class Shapes:
     """Renders one account. `public_base` is where this simulator's REST API and pages are reached."""
 
-    def __init__(self, account: Account, public_base: str) -> None:
+    def __init__(self, account: Account, public_base: str, knobs: Callable[[], Knobs]) -> None:
         self.account = account
+        self._knobs = knobs
         self.public_base = public_base.rstrip("/")
 
     # References: id, type, summary, self, html_url ("Resource References" API page)
@@ -145,7 +148,7 @@ class Shapes:
             "title": incident.title,
             "description": incident.title,
             "created_at": rest_time(incident.created_at),
-            "updated_at": rest_time(incident.updated_at),
+            "updated_at": rest_time(self._updated_at(incident)),
             "status": incident.status,
             "incident_key": incident.key,
             "service": self._service(incident, include),
@@ -177,6 +180,11 @@ class Shapes:
             "urgency": incident.urgency,
             **self._extras(incident, include),
         }
+
+    def _updated_at(self, incident: Incident) -> float:
+        """No page says which changes move it; a status that changed has a time of its own beside it."""
+        always = self._knobs().updated_at_moves == "always"
+        return incident.updated_at if always else max(incident.created_at, incident.last_status_change_at)
 
     def _extras(self, incident: Incident, include: frozenset[str]) -> Json:
         """Parts that appear only when asked for with `include[]`."""

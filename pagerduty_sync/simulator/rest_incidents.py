@@ -58,7 +58,8 @@ def blueprint(simulator: Simulator) -> Blueprint:
     def find(id_: str) -> Incident:
         incident = account.incident(id_)
         if incident is None:
-            raise not_found(faults.knobs.incident_not_found_code)
+            status = faults.knobs.deleted_incident_status if id_ in account.deleted else 404
+            raise not_found(faults.knobs.incident_not_found_code, status)
         return incident
 
     @route("GET", "/incidents")

@@ -27,7 +27,7 @@ class Simulator:
         self.clock = Clock()
         self.faults = Faults()
         self.account = Account(self.clock)
-        self.shapes = Shapes(self.account, public_base)
+        self.shapes = Shapes(self.account, public_base, lambda: self.faults.knobs)
         self.requests = Ring()
         self.deliveries = Ring()
         self.limits = Limits(self.clock)

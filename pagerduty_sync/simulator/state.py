@@ -52,6 +52,7 @@ class Account:
     def clear_incidents(self) -> None:
         with self.lock:
             self.incidents: dict[str, Incident] = {}
+            self.deleted: set[str] = set()
             self._by_number: dict[int, str] = {}
             self._last_number = 0
             self._by_key: dict[str, list[str]] = {}
@@ -73,6 +74,15 @@ class Account:
         for entry in incident.log:
             self.add_log_entry(entry)
         self.reindex(incident)
+
+    def forget(self, incident: Incident) -> None:
+        """Take an incident out of everything but the account's log; its id is known as a deleted one."""
+        del self.incidents[incident.id], self._by_number[incident.number]
+        for ids in self._by_key.values():
+            if incident.id in ids:
+                ids.remove(incident.id)
+        self._open.get(incident.service_id, {}).pop(incident.id, None)
+        self.deleted.add(incident.id)
 
     def index_alert(self, incident: Incident, alert: Alert) -> None:
         ids = self._by_key.setdefault(alert.key, [])

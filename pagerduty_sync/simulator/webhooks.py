@@ -54,7 +54,7 @@ def part_data(shapes: Shapes, incident: Incident, kind: str, **fields: Any) -> J
 
 def agent_of(shapes: Shapes, actor: Actor) -> Json | None:
     """Null means automation ("Webhooks Overview" page)."""
-    if actor.agent is None or actor.agent.kind == "service" or not actor.named:
+    if actor.agent is None or not actor.named:
         return None
     return _reference(shapes.agent_reference(actor.agent))
 

@@ -25,11 +25,12 @@ class LeaseLostError(StorageError):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A link this worker may work on until its lease ends, and when it asked for it, by our clock."""
+    """A link this worker may work on until its lease ends: since when, by our clock, and how urgent its call was."""
 
     link: Link
     token: str
     at: datetime
+    due_class: int | None = None
 
 
 def unheld(link: Link) -> Claim:
@@ -115,14 +116,14 @@ class Leases:
                 SET lease_token = gen_random_uuid(), lease_until = now() + %(lease)s * interval '1 second',
                     dirty_at = NULL, asks = '{{}}',
                     pictures = CASE WHEN asks = '{{}}' THEN pictures ELSE
-                        pictures || asks || jsonb_build_object(
-                            'causes', (pictures -> 'causes') || '{{"read": "reconcile"}}') END
+                        pictures || (asks - 'asker') || jsonb_build_object(
+                            'causes', (pictures -> 'causes') || jsonb_build_object('read', asks -> 'asker')) END
                 WHERE {where}
                 RETURNING *
                 """.encode(),  # noqa: S608 a constant of this module
                 {**values, "lease": self.lease_seconds},
             ).fetchall()
-        return [Claim(link_of(row), str(row["lease_token"]), at) for row in rows]
+        return [Claim(link_of(row), str(row["lease_token"]), at, row["due_class"]) for row in rows]
 
     # ------------------------------------------------------------ while held
 
@@ -143,8 +144,8 @@ class Leases:
             """
             UPDATE links
             SET case_name = %(case_name)s, incident_id = %(incident_id)s, incident_number = %(incident_number)s,
-                incident_url = %(incident_url)s, state = %(state)s, ended_reason = %(ended_reason)s,
-                pictures = %(pictures)s, parked = %(parked)s, attempts = %(attempts)s,
+                incident_url = %(incident_url)s, service_id = %(service_id)s, state = %(state)s,
+                ended_reason = %(ended_reason)s, pictures = %(pictures)s, parked = %(parked)s, attempts = %(attempts)s,
                 failing_since = %(failing_since)s, updated_at = now(),
                 lease_until = now() + %(lease)s * interval '1 second'
             WHERE id = %(id)s AND lease_token = %(token)s
@@ -156,6 +157,7 @@ class Leases:
                 "incident_id": link.incident_id,
                 "incident_number": link.incident_number,
                 "incident_url": link.incident_url,
+                "service_id": link.service_id,
                 "state": link.state.value,
                 "ended_reason": link.ended_reason,
                 "pictures": Jsonb(pictures_to_json(link)),

@@ -347,8 +347,8 @@ def test_only_the_field_that_failed_falls_back_and_is_named() -> None:
 def test_details_without_the_link_get_it_and_a_long_title_is_cut() -> None:
     long = "x" * 2000
     text = incident_text(a_preset(title="{{ case.title }}" + long, details="Look."), CASE, URL)
-    assert text.details == f"Look.\n\nCase: {URL}"
-    assert len(text.title) == 1024
+    assert text.details == f"{CASE.title}{long}\n\nLook.\n\nCase: {URL}"
+    assert len(text.title.encode()) == 1024
     assert text.title.endswith("… [cut]")
 
 
