@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from celery import Celery
+from celery import Celery, bootsteps
 from celery.loaders.app import AppLoader
 from celery.signals import setup_logging
 from kombu import Exchange, Queue
@@ -33,9 +33,17 @@ ROUTES = {
     f"{PREFIX}.watchdog": "scheduled",
     f"{PREFIX}.check_key": "scheduled",
     f"{PREFIX}.poll_log": "scheduled",
+    f"{PREFIX}.read_on": "scheduled",
+    f"{PREFIX}.catch_up": "scheduled",
+    f"{PREFIX}.look_at_legs": "scheduled",
 }
 # A message that a worker held when the broker went away comes back after this time: longer than any countdown (30 s).
 VISIBILITY_TIMEOUT_SECONDS = 90
+# A broken subscription, key or user is seen, mended and made up for within a minute, also when PagerDuty leaves a look
+# unanswered. A look of the watchdog costs one call and one at the key two: ten calls a minute together.
+WATCHDOG_SECONDS = 15
+KEY_CHECK_SECONDS = 20
+LEGS_SECONDS = 15
 
 
 class Loader(AppLoader):
@@ -45,8 +53,13 @@ class Loader(AppLoader):
         """Raises SettingsError, each time anew, when the environment is wrong."""
         return configuration(Settings.from_environment())
 
-    def on_worker_init(self) -> None:
-        """Stop a worker that could do nothing before it takes a message; raises SettingsError."""
+
+class Requirements(bootsteps.Step):
+    """Stops a worker that could do nothing before it takes a message; beat only sends, and has no such step."""
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        """Raises SettingsError."""
+        super().__init__(parent, **options)
         settings = Settings.from_environment()
         settings.require_database_url()
         settings.require_encryption_keys()
@@ -107,8 +120,9 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "beat_schedule": {
             "sweep": _every(settings.sweep_seconds, "sweep"),
             "reconcile": _every(settings.reconcile_seconds, "reconcile"),
-            "watchdog": _every(30, "watchdog"),
-            "check_key": _every(60, "check_key"),
+            "watchdog": _every(WATCHDOG_SECONDS, "watchdog"),
+            "check_key": _every(KEY_CHECK_SECONDS, "check_key"),
+            "look_at_legs": _every(LEGS_SECONDS, "look_at_legs"),
             "ship_deliveries": _every(3_600, "ship_deliveries"),
             **({} if settings.inbound == "webhooks" else {"poll_log": _every(settings.poll_seconds, "poll_log")}),
         },
@@ -151,3 +165,4 @@ app = Celery(
         "tasks.scheduled",
     ],
 )
+app.steps["worker"].add(Requirements)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from celery import Task
 
-from tasks.app import app
+from tasks.app import KEY_CHECK_SECONDS, LEGS_SECONDS, WATCHDOG_SECONDS, app
 from tasks.inbound import verify_webhooks
 from tasks.notifications import notify_cases, send_event
-from tasks.nudging import nudge
+from tasks.nudging import come_back, nudge
 from tasks.outbound import call_pagerduty
 from tasks.process import application
 from tasks.pushes import read_pushes
@@ -41,8 +41,7 @@ def reconcile() -> None:
     this = application()
     with this.job_runs.claim("reconcile", this.settings.reconcile_seconds / 2) as is_mine:
         if is_mine:
-            for integration_id in this.upkeep.reconcile():
-                nudge(call_pagerduty, integration_id)
+            _read("reconcile")
 
 
 @app.task(name="pagerduty_sync.poll_log")
@@ -51,28 +50,48 @@ def poll_log() -> None:
     this = application()
     with this.job_runs.claim("poll_log", this.settings.poll_seconds / 2) as is_mine:
         if is_mine:
-            for integration_id in this.upkeep.poll():
-                nudge(call_pagerduty, integration_id)
+            _read("poll")
+
+
+@app.task(name="pagerduty_sync.read_on")
+def read_on(what: str) -> None:
+    """Go on reading where the budget ended: `reconcile` or `poll`."""
+    _read(what)
+
+
+@app.task(name="pagerduty_sync.catch_up")
+def catch_up() -> None:
+    """Read what was missed while the account was away."""
+    _read_what_was_missed()
 
 
 @app.task(name="pagerduty_sync.watchdog")
 def watchdog() -> None:
     """See that PagerDuty still delivers to us; after a repair, read what was missed."""
     this = application()
-    with this.job_runs.claim("watchdog", 10) as is_mine:
+    with this.job_runs.claim("watchdog", WATCHDOG_SECONDS / 2) as is_mine:
         if is_mine and this.upkeep.watch():
-            nudge(reconcile)
+            _read_what_was_missed()
 
 
 @app.task(name="pagerduty_sync.check_key")
 def check_key() -> None:
     """See that the key and its user still stand; once they do again, what waited goes out."""
     this = application()
-    with this.job_runs.claim("check_key", 20) as is_mine:
+    with this.job_runs.claim("check_key", KEY_CHECK_SECONDS / 2) as is_mine:
         if is_mine:
             for integration_id in this.upkeep.check_keys():
-                nudge(reconcile)
+                _read_what_was_missed()
                 nudge(call_pagerduty, integration_id)
+
+
+@app.task(name="pagerduty_sync.look_at_legs")
+def look_at_legs() -> None:
+    """Judge how inbound, outbound and the Case system are."""
+    this = application()
+    with this.job_runs.claim("look_at_legs", LEGS_SECONDS / 2) as is_mine:
+        if is_mine:
+            this.leg_watch.look()
 
 
 @app.task(name="pagerduty_sync.ship_deliveries")
@@ -82,6 +101,21 @@ def ship_deliveries() -> None:
     with this.job_runs.claim("ship_deliveries", 600) as is_mine:
         if is_mine:
             this.upkeep.prune()
+
+
+def _read_what_was_missed() -> None:
+    """At once, however short ago the clock compared: the log first, which tells of most in a call or two."""
+    _read("poll")
+    _read("reconcile")
+
+
+def _read(what: str) -> None:
+    upkeep = application().upkeep
+    to_read = upkeep.poll() if what == "poll" else upkeep.reconcile()
+    for integration_id in to_read.integration_ids:
+        nudge(call_pagerduty, integration_id)
+    if to_read.again_in is not None:
+        come_back(read_on, what, to_read.again_in)
 
 
 def _in_batches(task: Task[..., None], ids: list[int] | list[str]) -> None:

@@ -33,11 +33,16 @@ def alive() -> Response:
 
 @blueprint.get("/readyz")
 def ready() -> Response:
-    """Every part the service needs, and in words what a missing one lacks."""
+    """Every part the service needs, and in words what a missing one lacks.
+
+    The legs are told beside them and decide nothing: webhooks are to be taken in whatever PagerDuty says to our key.
+    Why a leg is as it is may name people, and is left to `/api/v1/health`, which asks for a token.
+    """
     missing = _missing(application())
     response = jsonify(
         ready=not any(missing.values()),
         parts={part: {"ready": not reason, "reason": reason or "fine"} for part, reason in missing.items()},
+        legs=_legs(application()),
     )
     response.status_code = 503 if any(missing.values()) else 200
     response.headers["Cache-Control"] = "no-store"
@@ -65,6 +70,17 @@ def _missing(parts: Application) -> dict[str, str]:
         "migrations": migrations,
         "workers": " ".join(filter(None, (_heartbeat(worker, ages.get(worker)) for worker in WORKERS))),
         "beat": _heartbeat(CLOCK, ages.get(CLOCK)),
+    }
+
+
+def _legs(parts: Application) -> dict[str, dict[str, str | None]]:
+    """State and since when, by leg; nothing while the database cannot tell."""
+    try:
+        legs = parts.leg_watch.legs()
+    except StorageError:
+        return {}
+    return {
+        one.leg.value: {"state": one.state.value, "since": one.since.isoformat() if one.since else None} for one in legs
     }
 
 

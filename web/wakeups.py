@@ -29,7 +29,7 @@ def links_changed(link_ids: Sequence[str]) -> None:
 
 def account_is_back(integration_id: str) -> None:
     """Have what waited compared with PagerDuty and sent; returns at once."""
-    _put(lambda: _reconcile_and_call(integration_id))
+    _put(lambda: _catch_up_and_call(integration_id))
 
 
 def calls_are_due(integration_id: str) -> None:
@@ -64,11 +64,11 @@ def _sync_links(link_ids: list[str]) -> None:
     sync_links.delay(link_ids)
 
 
-def _reconcile_and_call(integration_id: str) -> None:
+def _catch_up_and_call(integration_id: str) -> None:
     from tasks.outbound import call_pagerduty
-    from tasks.scheduled import reconcile
+    from tasks.scheduled import catch_up
 
-    reconcile.delay()
+    catch_up.delay()
     call_pagerduty.delay(integration_id)
 
 

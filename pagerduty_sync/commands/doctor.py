@@ -11,10 +11,12 @@ import redis
 from pagerduty_sync.bootstrap import Application, build
 from pagerduty_sync.commands.shell import HOW_TO_START, Failure, Shell, pass_shell
 from pagerduty_sync.domain.connectors import Integration, IntegrationStatus
+from pagerduty_sync.domain.legs import LegState
 from pagerduty_sync.errors import IncidentNotFoundError, PagerDutyError, SettingsError, SyncError
 from pagerduty_sync.pagerduty.client import PagerDutyClient
 from pagerduty_sync.pagerduty.schemas import SUBSCRIBED_EVENT_TYPES
 from pagerduty_sync.settings import Settings
+from pagerduty_sync.stores import reader
 from pagerduty_sync.stores.database import Database, pending_migrations
 
 PARTS = ("worker-inbound", "worker-outbound", "beat")
@@ -57,7 +59,7 @@ def examine(settings: Settings, *, pings: bool) -> Iterator[Check]:
     database = _database(settings)
     yield from database
     yield _redis(settings)
-    if not all(check.is_ok for check in database):
+    if any(check.is_ok is False for check in database):
         return
     try:
         app = build(settings)
@@ -78,6 +80,8 @@ def _database(settings: Settings) -> list[Check]:
         return [Check("database", False, str(exc))]
     try:
         missing = pending_migrations(database)
+        with database.transaction() as connection:
+            has_reader = reader.is_ready(connection)
     except SyncError as exc:
         return [Check("database", False, str(exc), HOW_TO_START)]
     finally:
@@ -87,7 +91,14 @@ def _database(settings: Settings) -> list[Check]:
             Check("database", True, "answers"),
             Check("migrations", False, f"{', '.join(missing)} not applied", "run `pagerduty-sync migrate`"),
         ]
-    return [Check("database", True, "answers"), Check("migrations", True, "all applied")]
+    return [Check("database", True, "answers"), Check("migrations", True, "all applied"), _reader(is_there=has_reader)]
+
+
+def _reader(*, is_there: bool) -> Check:
+    if is_there:
+        return Check("reader", True, "questions may read the log of deliveries and nothing else")
+    mend = f"have {reader.READER} made (NOLOGIN) and granted to this login, then run `pagerduty-sync migrate`"
+    return Check("reader", None, "the login may make no roles, so questions run as itself, read-only", mend)
 
 
 def _redis(settings: Settings) -> Check:
@@ -120,6 +131,10 @@ def _parts(app: Application) -> Iterator[Check]:
         yield Check("programs", False, f"no sign of life from {', '.join(silent)}", mend)
     else:
         yield Check("programs", True, f"{', '.join(PARTS)} are alive")
+    for one in app.leg_watch.legs():
+        # Of a leg nobody has looked at, the line above says why.
+        is_ok = None if one.state in (LegState.OFF, LegState.UNKNOWN) else one.state is LegState.WORKING
+        yield Check(one.leg.value.replace("_", " "), is_ok, f"{one.state.value}: {one.why}")
 
 
 def _account(app: Application, *, pings: bool) -> Iterator[Check]:

@@ -6,7 +6,7 @@ Called by the clock, so nothing here waits; what a test event says is read at th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -33,6 +33,14 @@ class HealthReport:
     actions: tuple[str, ...] = ()
     is_back: bool = False
     """The account lets us in again, so what waited may go out."""
+    is_right: bool = False
+    """PagerDuty has just shown the subscription, and it is as it should be, mended or not."""
+
+    @property
+    def may_have_missed(self) -> bool:
+        """Whether events may be missing: the subscription had to be mended, or is heard again only now."""
+        is_heard_again = self.is_changed and self.status is IntegrationStatus.CONNECTED
+        return bool(self.actions) or is_heard_again
 
 
 class Health:
@@ -111,7 +119,7 @@ class Health:
         if reason:
             # Behind the status, so that the test event is later than it.
             self._keeper.ping(client, ensured.subscription_id)
-        return report
+        return replace(report, is_right=True)
 
     def _reason_after(self, integration: Integration, *, is_mended: bool) -> str:
         """Why the subscription cannot be relied on yet; empty when it can."""

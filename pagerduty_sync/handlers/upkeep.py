@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -18,6 +18,7 @@ from pagerduty_sync.stores.deliveries import Deliveries
 from pagerduty_sync.stores.event_queue import EventQueue
 from pagerduty_sync.stores.inbox import Inbox
 from pagerduty_sync.stores.integrations import Integrations
+from pagerduty_sync.stores.leg_signs import LegSigns
 from pagerduty_sync.stores.links import Links
 from pagerduty_sync.stores.notifications import Notifications
 from pagerduty_sync.stores.pushes import Pushes
@@ -41,6 +42,18 @@ class Found:
     untold_case_ids: list[str] = field(default_factory=list)
     notification_ids: list[int] = field(default_factory=list)
     push_ids: list[int] = field(default_factory=list)
+
+    def counts(self) -> dict[str, int]:
+        """How many of each, under the names of the fields."""
+        return {each.name: len(getattr(self, each.name)) for each in fields(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class ToRead:
+    """After reading: which integrations have reads due because of it, and in how many seconds to go on, if ever."""
+
+    integration_ids: list[str] = field(default_factory=list)
+    again_in: float | None = None
 
 
 class Sweep:
@@ -72,8 +85,9 @@ class Sweep:
             self._event_queue.due(SWEPT_AT_ONCE, NUDGE_SECONDS),
             self._pushes.found_late(SWEPT_AT_ONCE, NUDGE_SECONDS),
         )
-        if found.inbox_ids or found.case_ids or found.link_ids:
-            log.info("swept", webhooks=len(found.inbox_ids), cases=len(found.case_ids), links=len(found.link_ids))
+        counts = found.counts()
+        if any(counts.values()):
+            log.info("swept", **counts)
         return found
 
 
@@ -89,6 +103,7 @@ class Upkeep:
         deliveries: Deliveries,
         event_queue: EventQueue,
         pushes: Pushes,
+        signs: LegSigns,
         inbox_retention_days: int,
         deliveries_retention_days: int,
     ) -> None:
@@ -100,39 +115,50 @@ class Upkeep:
         self._deliveries = deliveries
         self._event_queue = event_queue
         self._pushes = pushes
+        self._signs = signs
         self._inbox_retention_days = inbox_retention_days
         self._deliveries_retention_days = deliveries_retention_days
 
-    def reconcile(self) -> list[str]:
-        """Compare; the integrations that have reads due because of it."""
+    def reconcile(self) -> ToRead:
+        """Compare, or go on comparing."""
         return self._read(self._reconcile.run)
 
-    def poll(self) -> list[str]:
-        """Read the account's log; the integrations that have reads due because of it."""
-        return self._read(self._reconcile.poll)
+    def poll(self) -> ToRead:
+        """Read the account's log, or go on reading it."""
+        return self._read(self._read_log)
 
-    def _read(self, how: Callable[[Integration, Calls], Reconciled]) -> list[str]:
+    def _read_log(self, integration: Integration, calls: Calls) -> Reconciled:
+        result = self._reconcile.poll(integration, calls)
+        if result.again_in is None:
+            self._signs.log_is_read(integration.id)
+        return result
+
+    def _read(self, how: Callable[[Integration, Calls], Reconciled]) -> ToRead:
         integration = self._integrations.only()
         if integration is None or integration.status in (IntegrationStatus.DISCONNECTED, IntegrationStatus.CONNECTING):
-            return []
+            return ToRead()
         try:
             result = how(integration, self._calls_of(integration.id))
         except UnauthorizedError as exc:
             self._health.disconnect_because(integration.id, str(exc))
-            return []
+            return ToRead()
         except PagerDutyError as exc:
             log.warning("reconcile_put_off", error=str(exc))
-            return []
-        if result.compared or result.doubted or result.noted:
-            log.info("reconciled", compared=result.compared, doubted=result.doubted, noted=result.noted)
-        return [integration.id] if result.doubted or result.noted else []
+            return ToRead()
+        doubted, noted = len(result.doubted), len(result.noted)
+        if result.compared or doubted or noted:
+            log.info("reconciled", compared=result.compared, doubted=doubted, noted=noted, again_in=result.again_in)
+        return ToRead([integration.id] if doubted or noted else [], result.again_in)
 
     def watch(self) -> bool:
-        """Look after the webhook subscription; True when it had to be repaired, so that events may be missing."""
+        """Look after the webhook subscription, or that none is left; True when events may be missing."""
         integration = self._integrations.only()
-        if integration is None or not integration.is_two_way or integration.status is IntegrationStatus.DISCONNECTED:
+        if integration is None:
             return False
-        return bool(self._health.check_subscription(integration.id).actions)
+        report = self._health.check_subscription(integration.id)
+        if report.is_right:
+            self._signs.subscription_is_right(integration.id)
+        return integration.is_two_way and report.may_have_missed
 
     def check_keys(self) -> list[str]:
         """Look after the key; the integrations that are connected again."""

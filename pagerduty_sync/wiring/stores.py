@@ -15,6 +15,7 @@ from pagerduty_sync.stores.inbox import Inbox
 from pagerduty_sync.stores.integrations import Integrations
 from pagerduty_sync.stores.leases import Leases
 from pagerduty_sync.stores.ledger import LedgerStore
+from pagerduty_sync.stores.leg_signs import LegSigns
 from pagerduty_sync.stores.links import Links
 from pagerduty_sync.stores.notifications import Notifications
 from pagerduty_sync.stores.pushes import Pushes
@@ -51,3 +52,4 @@ class Stores:
         self.event_queue = EventQueue(self.database, self.box, settings.lease_seconds)
         self.pushes = Pushes(self.database)
         self.audit = Audit(self.database)
+        self.leg_signs = LegSigns(self.database)

@@ -8,6 +8,7 @@ from pagerduty_sync.handlers.case_side import CaseSide
 from pagerduty_sync.handlers.inbound import Inbound
 from pagerduty_sync.handlers.incident_side import IncidentSide
 from pagerduty_sync.handlers.intake import Intake
+from pagerduty_sync.handlers.legs import LegWatch
 from pagerduty_sync.handlers.reconcile import Reconcile
 from pagerduty_sync.handlers.routing import Router
 from pagerduty_sync.handlers.sync import Sync
@@ -15,6 +16,8 @@ from pagerduty_sync.handlers.upkeep import Sweep, Upkeep
 from pagerduty_sync.handlers.visits import Visits
 from pagerduty_sync.settings import Settings
 from pagerduty_sync.stores.job_runs import JobRuns
+from pagerduty_sync.stores.legs import Legs
+from pagerduty_sync.stores.readings import Readings
 from pagerduty_sync.wiring.account import AccountParts
 
 
@@ -85,13 +88,23 @@ class SyncParts(AccountParts):
         )
         self.upkeep = Upkeep(
             integrations=self.integrations,
-            reconcile=Reconcile(self.links, self.integrations, lambda: visits.now()),
+            reconcile=Reconcile(self.links, self.integrations, Readings(self.database), lambda: visits.now()),
             health=self.health,
             calls_of=self.calls,
             inbox=self.inbox,
             deliveries=self.deliveries,
             event_queue=self.event_queue,
             pushes=self.pushes,
+            signs=self.leg_signs,
             inbox_retention_days=settings.inbox_retention_days,
             deliveries_retention_days=settings.deliveries_retention_days,
+        )
+        self.leg_watch = LegWatch(
+            legs=Legs(self.database),
+            signs=self.leg_signs,
+            integrations=self.integrations,
+            keeper=self.keeper,
+            get_case=self.cases.get_case,
+            way=settings.inbound,
+            poll_seconds=settings.poll_seconds,
         )

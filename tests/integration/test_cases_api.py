@@ -19,12 +19,15 @@ from werkzeug.routing import Map
 from pagerduty_sync.domain.cases import SYSTEM, Actor, CasePriority
 from pagerduty_sync.domain.deliveries import Delivery, Direction, Outcome, Reason
 from pagerduty_sync.domain.permissions import ALL
+from pagerduty_sync.handlers.legs import LegWatch
 from pagerduty_sync.settings import Settings
 from pagerduty_sync.stores.cases import CaseStore
 from pagerduty_sync.stores.database import Database
 from pagerduty_sync.stores.deliveries import Deliveries
 from pagerduty_sync.stores.heartbeats import Heartbeats
 from pagerduty_sync.stores.inbox import Inbox
+from pagerduty_sync.stores.leg_signs import LegSigns
+from pagerduty_sync.stores.legs import Legs
 from pagerduty_sync.stores.secrets import SecretBox, generate_key
 from pagerduty_sync.stores.subscriptions import Subscriptions
 from pagerduty_sync.stores.tokens import Tokens
@@ -68,6 +71,19 @@ def contract():
     return Contract(path)
 
 
+def leg_watch(database):
+    """Only for telling what stands in the database."""
+    return LegWatch(
+        legs=Legs(database),
+        signs=LegSigns(database),
+        integrations=None,
+        keeper=None,
+        get_case=None,
+        way="webhooks",
+        poll_seconds=15,
+    )
+
+
 @pytest.fixture(scope="module")
 def parts(shared_database_url, valkey_server):
     database = Database(shared_database_url)
@@ -78,6 +94,7 @@ def parts(shared_database_url, valkey_server):
         cases=CaseStore(database),
         tokens=Tokens(database),
         deliveries=Deliveries(database),
+        leg_watch=leg_watch(database),
         heartbeats=Heartbeats(database),
         inbox=Inbox(database),
         subscriptions=Subscriptions(database, SecretBox(keys)),
@@ -743,6 +760,7 @@ def test_ready_when_every_part_is_there_and_says_in_words_what_is_missing(strang
     with parts.database.transaction() as connection:
         connection.execute("UPDATE heartbeats SET at = now() - interval '40 seconds' WHERE part = 'beat'")
     assert "beat was last heard of 40 seconds ago." in stranger.get("/readyz").json["parts"]["beat"]["reason"]
+    assert {leg["state"] for leg in reply.json["legs"].values()} == {"unknown"}
 
 
 def test_without_database_and_redis_the_answers_are_honest(parts):
@@ -750,8 +768,9 @@ def test_without_database_and_redis_the_answers_are_honest(parts):
     down.database = Database("postgresql://user:hunter2@127.0.0.1:1/none", wait_seconds=0.2)
     down.tokens, down.cases, down.redis = Tokens(down.database), CaseStore(down.database), redis.Redis(port=1)
     client = create_app(down).test_client()
+    down.leg_watch = leg_watch(down.database)
     health = client.get("/readyz")
-    assert health.status_code == 503
+    assert (health.status_code, health.json["legs"]) == (503, {})
     assert not any(
         health.json["parts"][part]["ready"] for part in ("database", "redis", "migrations", "workers", "beat")
     )

@@ -73,6 +73,7 @@ STATED = {
     "GET /tokens": "tokens:Manage",
     "POST /tokens": "tokens:Manage",
     "DELETE /tokens/<uuid:token_id>": "tokens:Manage",
+    "GET /health": READ,
     "GET /audit": READ,
     "GET /links": "deliveries:Read",
     "POST /links": MANAGE,

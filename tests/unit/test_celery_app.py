@@ -7,7 +7,7 @@ import pytest
 from celery import Celery
 
 from pagerduty_sync.errors import SettingsError
-from tasks.app import QUEUES, Loader, app
+from tasks.app import QUEUES, Loader, Requirements, app
 
 
 @pytest.fixture
@@ -35,10 +35,10 @@ def test_a_worker_that_could_do_nothing_does_not_start(
 ) -> None:
     monkeypatch.setenv("PAGERDUTY_SYNC_DATABASE_URL", "postgresql://127.0.0.1:1/none")
     monkeypatch.setenv("PAGERDUTY_SYNC_ENCRYPTION_KEYS", "A" * 43 + "=")
-    a_new_app.loader.on_worker_init()
+    Requirements(a_new_app)
     monkeypatch.delenv(missing)
     with pytest.raises(SettingsError, match=missing):
-        a_new_app.loader.on_worker_init()
+        Requirements(a_new_app)
 
 
 def test_every_task_of_ours_has_a_name_of_its_own_and_a_queue(monkeypatch: pytest.MonkeyPatch) -> None:
