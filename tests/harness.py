@@ -81,6 +81,16 @@ class Harness:
         called = sum(this.deliveries.count_by_reason().values()) > attempts
         return bool(inbox_ids or case_ids or link_ids or called)
 
+    def reconcile(self) -> list[str]:
+        """Compare, going on whenever the budget allows; the integrations that have reads due because of it."""
+        due: list[str] = []
+        while True:
+            to_read = self.application.upkeep.reconcile()
+            due += to_read.integration_ids
+            if to_read.again_in is None:
+                return due
+            time.sleep(to_read.again_in)
+
     def webhooks_pending(self) -> int:
         return int(self.sim("GET", "/_sim/deliveries", params={"limit": "1"})["pending"])
 

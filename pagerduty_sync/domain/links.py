@@ -54,10 +54,10 @@ class LinkState(StrEnum):
 
 
 SYNCED_FIELDS = (Field.STATUS, Field.PRIORITY, Field.RESOLUTION_NOTES)
+"""The fields that hold one value a side; comments are sets and have the ledger."""
 
 NOTHING_SEEN = {name: Picture(Agreement(None, None)) for name in SYNCED_FIELDS}
 """The pictures of a pair nobody has looked at yet."""
-"""The fields that hold one value a side; comments are sets and have the ledger."""
 
 
 @dataclass(frozen=True, slots=True)

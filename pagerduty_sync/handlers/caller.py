@@ -24,7 +24,7 @@ from pagerduty_sync.errors import (
 )
 from pagerduty_sync.handlers.calls import Calls
 from pagerduty_sync.handlers.case_side import case_values
-from pagerduty_sync.handlers.incident_side import IncidentSide, class_of, field_of, operation_of
+from pagerduty_sync.handlers.incident_side import IncidentSide, field_of, operation_of, urgency_of
 from pagerduty_sync.handlers.visits import Visit, Visits
 from pagerduty_sync.stores.leases import Due
 
@@ -105,10 +105,10 @@ class Caller:
         match decision:
             case Retry(after_seconds):
                 visit.link = replace(visit.link, attempts=attempt, failing_since=since)
-                return Due(after_seconds, class_of(action).value)
+                return Due(after_seconds, urgency_of(visit, action).value)
             case Disconnect(why):
                 self._disconnect(visit.link.integration_id, why)
-                return Due(0.0, class_of(action).value)
+                return Due(0.0, urgency_of(visit, action).value)
             case GiveUp(why):
                 _park(visit, action, why, now)
                 visit.link = replace(visit.link, attempts=0, failing_since=None)

@@ -9,8 +9,7 @@ from dataclasses import replace
 from pagerduty_sync.domain.deliveries import Delivery
 from pagerduty_sync.domain.plans import IncidentAction, OpenIncident
 from pagerduty_sync.errors import RateLimitError
-from pagerduty_sync.handlers.incident_side import class_of
-from pagerduty_sync.pagerduty.budget import Budget, Operation
+from pagerduty_sync.pagerduty.budget import Budget, CallClass, Operation
 from pagerduty_sync.pagerduty.client import PagerDutyClient
 from pagerduty_sync.pagerduty.replies import Reply
 
@@ -26,11 +25,11 @@ class Calls:
         self.budget = budget
         self.client = make_client(self._heard)
 
-    def wait_for(self, action: IncidentAction) -> float:
+    def wait_for(self, action: IncidentAction, call_class: CallClass) -> float:
         """Take the budget for one action: 0.0 when it may be made now, else the seconds to wait."""
         if _is_create(action):
-            return self.budget.take(class_of(action), operation=Operation.CREATE)
-        return self.budget.take(class_of(action))
+            return self.budget.take(call_class, operation=Operation.CREATE)
+        return self.budget.take_reading() if call_class is CallClass.RECONCILE else self.budget.take(call_class)
 
     def throttled(self, action: IncidentAction, error: RateLimitError) -> None:
         """PagerDuty refused for its rate: hold back what that limit is about, for as long as it says."""

@@ -276,3 +276,10 @@ def class_of(action: IncidentAction) -> CallClass:
             return CallClass.NOTES
         case _:
             return CallClass.URGENT
+
+
+def urgency_of(visit: Visit, action: IncidentAction) -> CallClass:
+    """How urgent a call is now: a read is only as urgent as whatever asked for it."""
+    if visit.asked_class is None or not isinstance(action, ReadIncident | ReadNotes):
+        return class_of(action)
+    return max(class_of(action), CallClass(visit.asked_class))

@@ -14,6 +14,7 @@ from pagerduty_sync.domain.observing import look_at_comments
 from pagerduty_sync.domain.planning import plan
 from pagerduty_sync.errors import ConflictError, InvalidRequestError, NotFoundError
 from pagerduty_sync.handlers.claims import Claims
+from pagerduty_sync.handlers.intake import RECONCILE
 from pagerduty_sync.handlers.plan_words import in_words
 from pagerduty_sync.handlers.routing import Router
 from pagerduty_sync.handlers.visits import Visit, Visits
@@ -119,7 +120,7 @@ class LinkCare:
         link = self._links.of_case(case.id)
         if link is None:
             return Synced(looked_at=1, plans=[self._plan_without_link(case)])
-        reads = self._links.doubt([link.id], CallClass.URGENT.value)
+        reads = len(self._links.doubt([link.id], CallClass.URGENT.value, RECONCILE))
         self._links.mark_dirty([link.id])
         return Synced([link.id], link.integration_id, reads, 1, [self._planned(link)])
 

@@ -1,53 +1,64 @@
-"""Reading what no event has told: open incidents by pages, and the account's log since the last time for notes.
+"""Reading what no event has told: open incidents by pages, and the account's log since the last time.
 
-Costs one call per hundred incidents, one per hundred lines of log, and one per difference found.
+Costs one call per hundred incidents, one per hundred lines of log, and one per difference found. Where the budget ends
+it stops, and the next run goes on from there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from pagerduty_sync.domain.connectors import Field, Integration
-from pagerduty_sync.domain.incidents import Incident, IncidentStatus
-from pagerduty_sync.domain.links import Link
+import structlog
+
+from pagerduty_sync.domain.connectors import Integration
+from pagerduty_sync.domain.incidents import IncidentStatus
+from pagerduty_sync.domain.reading import IDLE_LINES, NEWEST, NOTE_LINE, LogPlace, differs, is_told
+from pagerduty_sync.errors import InvalidRequestError
 from pagerduty_sync.handlers.calls import Calls
+from pagerduty_sync.handlers.intake import POLL, RECONCILE
 from pagerduty_sync.pagerduty.budget import CallClass
 from pagerduty_sync.pagerduty.incidents import IncidentFilter
 from pagerduty_sync.pagerduty.resources import LogEntry
 from pagerduty_sync.stores.integrations import Integrations
 from pagerduty_sync.stores.links import Links
+from pagerduty_sync.stores.readings import Comparison, LogReading, Readings
 
-LINKS_AT_ONCE = 1_000
-LINES_PER_CALL = 100
+log = structlog.get_logger(__name__)
+
 OPEN_STATUSES = (IncidentStatus.TRIGGERED, IncidentStatus.ACKNOWLEDGED)
 OVERLAP = timedelta(minutes=2)
 """The log is read again from a little before: clocks differ, and a line may be written a moment late."""
 FIRST_LOOK = timedelta(hours=48)
-NOTE_LINE = "annotate_log_entry"
+OLDEST_COMPARISON_SECONDS = 600.0
+"""A comparison that could not go on for so long begins anew."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """How many links were compared, how many of them differ, and how many have notes to read."""
+    """How many pairs were found on a list, which links are to be read, which have notes to be read, and when to go on.
+
+    `again_in` is in seconds; None when everything has been read.
+    """
 
     compared: int = 0
-    doubted: int = 0
-    noted: int = 0
-    is_cut_short: bool = False
-
-
-class _NoBudgetError(Exception):
-    """The rest is read the next time; calls for people come first."""
+    doubted: frozenset[str] = frozenset()
+    noted: frozenset[str] = frozenset()
+    again_in: float | None = None
 
 
 class Reconcile:
     def __init__(
-        self, links: Links, integrations: Integrations, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        links: Links,
+        integrations: Integrations,
+        readings: Readings,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._links = links
         self._integrations = integrations
+        self._readings = readings
         self._now = now
 
     def poll(self, integration: Integration, calls: Calls) -> Reconciled:
@@ -55,85 +66,109 @@ class Reconcile:
 
         One call when nothing happened, however many links there are, and one for each incident somebody touched.
         """
-        try:
-            doubted, noted = self._read_log(integration, calls)
-        except _NoBudgetError:
-            return Reconciled(is_cut_short=True)
-        return Reconciled(0, doubted, noted)
+        return self._read_log(integration, calls, POLL)
 
     def run(self, integration: Integration, calls: Calls) -> Reconciled:
         """Compare, and ask for a read of what differs. Raises PagerDutyError."""
-        links = self._all_links(integration.id)
-        if not links:
+        services = self._readings.services(integration.id)
+        if not services:
             return Reconciled()
-        try:
-            different = self._compare(links, calls)
-            doubted, noted = self._read_log(integration, calls)
-            return Reconciled(len(links), different + doubted, noted)
-        except _NoBudgetError:
-            return Reconciled(len(links), is_cut_short=True)
+        read = Reconciled()
+        under_way = self._readings.comparison(integration.id, OLDEST_COMPARISON_SECONDS)
+        if under_way is None:
+            read = self._read_log(integration, calls, RECONCILE)
+            if read.again_in is not None:
+                return read
+            under_way = self._readings.new_comparison()
+        compared = self._compare(integration.id, services, under_way, calls)
+        return replace(compared, doubted=compared.doubted | read.doubted, noted=read.noted)
 
-    def _compare(self, links: Sequence[Link], calls: Calls) -> int:
-        services = sorted({link.service_id for link in links})
+    # ------------------------------------------------------------ the lists
+
+    def _compare(self, integration_id: str, services: Sequence[str], under_way: Comparison, calls: Calls) -> Reconciled:
         which = IncidentFilter(OPEN_STATUSES, services, None, None, True)
-        listed: dict[str, Incident] = {}
-        offset: int | None = 0
+        compared, doubted = 0, set[str]()
+        offset: int | None = under_way.offset
         while offset is not None:
-            _take(calls)
-            page = calls.client.get_incident_page(which, offset)
-            listed.update({incident.id: incident for incident in page.incidents})
+            wait = calls.budget.take_reading()
+            if wait > 0:
+                self._readings.set_comparison(integration_id, Comparison(under_way.began_at, offset))
+                return Reconciled(compared, frozenset(doubted), again_in=wait)
+            try:
+                page = calls.client.get_incident_page(which, offset)
+            except InvalidRequestError as exc:
+                log.warning("too_many_open_incidents", error=str(exc))
+                self._readings.set_comparison(integration_id, None)
+                return Reconciled(compared, frozenset(doubted))
+            listed = {incident.id: incident for incident in page.incidents}
+            links = self._links.of_incidents(integration_id, list(listed))
+            different = [link.id for link in links if differs(link, listed[link.incident_id or ""])]
+            doubted |= self._doubt(different, RECONCILE)
+            self._readings.set_listed(integration_id, list(listed), under_way.began_at)
+            compared += len(links)
             offset = page.next_offset
-        different = [link.id for link in links if _differs(link, listed.get(link.incident_id or ""))]
-        return self._links.doubt(different, CallClass.RECONCILE.value)
+        # An open incident missing from the lists has been resolved, moved or deleted: a read will tell.
+        doubted |= self._doubt(self._readings.unlisted(integration_id, under_way.began_at), RECONCILE)
+        self._readings.set_comparison(integration_id, None)
+        return Reconciled(compared, frozenset(doubted))
 
-    def _read_log(self, integration: Integration, calls: Calls) -> tuple[int, int]:
-        """Since the last time: how many incidents somebody else touched, and how many got somebody's note."""
-        until, known = self._integrations.log_read(integration.id)
-        since = until - OVERLAP if until else self._now() - FIRST_LOOK
-        touched: set[str] = set()
-        noted: set[str] = set()
-        lines: list[LogEntry] = []
-        _take(calls)
-        for line in calls.client.list_log_entries(since):
-            lines.append(line)
-            if len(lines) % LINES_PER_CALL == 0:
-                _take(calls)
-            is_ours = line.by is not None and line.by.id == integration.user_id
-            if line.incident_id and line.id not in known and not is_ours:
-                (noted if line.type == NOTE_LINE else touched).add(line.incident_id)
-        with_notes = self._links.want_notes(integration.id, sorted(noted), CallClass.RECONCILE.value)
-        to_read = self._links.doubt_incidents(integration.id, sorted(touched), CallClass.RECONCILE.value)
-        if lines:
-            newest = max(line.created_at for line in lines)
-            last = [line.id for line in lines if line.created_at >= newest - OVERLAP]
-            self._integrations.set_log_read(integration.id, newest, last)
-        return to_read, with_notes
+    def _doubt(self, link_ids: Sequence[str], asker: str) -> set[str]:
+        return set(self._links.doubt(link_ids, CallClass.RECONCILE.value, asker)) if link_ids else set()
 
-    def _all_links(self, integration_id: str) -> list[Link]:
-        found: list[Link] = []
-        while page := self._links.open_links(integration_id, found[-1].id if found else None, LINKS_AT_ONCE):
-            found += page
-        return found
+    # ------------------------------------------------------------ the log
+
+    def _read_log(self, integration: Integration, calls: Calls, asker: str) -> Reconciled:
+        """Since the last time: what somebody else touched is read, and so are the notes somebody else wrote."""
+        reading = self._readings.log(integration.id)
+        since = (reading.until or self._now() - FIRST_LOOK) - (OVERLAP if reading.until else timedelta())
+        doubted, noted = set[str](), set[str]()
+        place: LogPlace | None = reading.place or NEWEST
+        while place is not None:
+            wait = calls.budget.take_reading()
+            if wait > 0:
+                self._readings.set_log(integration.id, replace(reading, place=place))
+                return Reconciled(0, frozenset(doubted), frozenset(noted), again_in=wait)
+            page = calls.client.get_log_page(since, place)
+            fresh = [line for line in page.lines if line.id not in reading.known]
+            touched, annotated = self._heard(integration, fresh)
+            doubted |= self._doubt(touched, asker)
+            if annotated:
+                noted |= set(self._links.want_notes(annotated, CallClass.RECONCILE.value, asker))
+            reading = _with_lines(reading, page.lines)
+            # The newest lines come first: behind a page of nothing but known ones there is nothing new.
+            place = page.next if fresh else None
+        until = reading.newest or reading.until
+        lines = reading.lines if reading.newest else reading.known
+        self._readings.set_log(integration.id, LogReading(until, lines))
+        return Reconciled(0, frozenset(doubted), frozenset(noted))
+
+    def _heard(self, integration: Integration, lines: Sequence[LogEntry]) -> tuple[list[str], list[str]]:
+        """The links whose incidents somebody else changed unbeknown to us, and those with somebody else's note."""
+        others = [
+            line
+            for line in lines
+            if line.incident_id
+            and line.type not in IDLE_LINES
+            and not (line.by is not None and line.by.id == integration.user_id)
+        ]
+        known = self._links.of_incidents(integration.id, sorted({line.incident_id or "" for line in others}))
+        links = {link.incident_id: link for link in known} if others else {}
+        touched, annotated = set[str](), set[str]()
+        for line in others:
+            link = links.get(line.incident_id)
+            if link is None:
+                continue
+            if line.type == NOTE_LINE:
+                annotated.add(link.id)
+            elif not is_told(link, line.type, line.created_at):
+                touched.add(link.id)
+        return sorted(touched), sorted(annotated)
 
 
-def _take(calls: Calls) -> None:
-    if calls.budget.take(CallClass.RECONCILE) > 0:
-        raise _NoBudgetError
-
-
-def _is_open(link: Link) -> bool:
-    seen = link.seen(Field.STATUS)
-    return seen is None or seen.value != IncidentStatus.RESOLVED.value
-
-
-def _differs(link: Link, incident: Incident | None) -> bool:
-    """An open incident missing from the lists has been resolved, moved or deleted: a read will tell."""
-    if incident is None:
-        return _is_open(link)
-    status, priority = link.seen(Field.STATUS), link.seen(Field.PRIORITY)
-    return (
-        status is None
-        or status.value != incident.status.value
-        or priority is None
-        or priority.value != incident.priority_id
-    )
+def _with_lines(reading: LogReading, lines: Sequence[LogEntry]) -> LogReading:
+    """The reading after one more page: how far the log goes, and which lines stand at its end."""
+    if not lines:
+        return reading
+    newest = max([line.created_at for line in lines] + ([reading.newest] if reading.newest else []))
+    last = {line.id for line in lines if line.created_at >= newest - OVERLAP}
+    return replace(reading, newest=newest, lines=reading.lines | last)

@@ -22,7 +22,7 @@ from pagerduty_sync.handlers.bulk import Bulk
 from pagerduty_sync.handlers.caller import Caller
 from pagerduty_sync.handlers.calls import Calls
 from pagerduty_sync.handlers.case_side import Settled
-from pagerduty_sync.handlers.incident_side import class_of
+from pagerduty_sync.handlers.incident_side import urgency_of
 from pagerduty_sync.handlers.intake import Intake
 from pagerduty_sync.handlers.visits import Visit, Visits
 from pagerduty_sync.pagerduty.budget import CallClass
@@ -140,9 +140,10 @@ class Sync:
                 if not settled.plan.incident_actions or self._is_stopping.is_set():
                     break
                 action = settled.plan.incident_actions[0]
-                wait = calls.wait_for(action)
+                call_class = urgency_of(visit, action)
+                wait = calls.wait_for(action, call_class)
                 if wait > 0:
-                    due = Due(wait, class_of(action).value)
+                    due = Due(wait, call_class.value)
                     self._give_back(visit, due)
                     return Refused(due, isinstance(action, OpenIncident))
                 was_opening = visit.link.state is LinkState.OPENING
@@ -223,4 +224,4 @@ def _due(visit: Visit, plan: Plan) -> Due | None:
     if not plan.incident_actions:
         visit.link = replace(visit.link, attempts=0, failing_since=None)
         return None
-    return Due(0.0, min(class_of(action) for action in plan.incident_actions).value)
+    return Due(0.0, min(urgency_of(visit, action) for action in plan.incident_actions).value)

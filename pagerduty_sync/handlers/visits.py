@@ -28,7 +28,8 @@ class Visit:
     """What is known of one link now, and what is still to be recorded.
 
     `changes` are the Case's that nobody has handled yet; `is_fresh` says that the incident was read during this visit;
-    the lease counts from `held_since`.
+    the lease counts from `held_since`; `asked_class` is how urgent the reads are that were asked for, while nobody has
+    changed anything since.
     """
 
     claim: Claim
@@ -43,6 +44,7 @@ class Visit:
     changes_done: list[int] = field(default_factory=list)
     recorded: Ledger = field(default_factory=Ledger)
     held_since: datetime = field(default=datetime.min.replace(tzinfo=UTC))
+    asked_class: int | None = None
     writes: int = 0
 
     def put(self, entry: LedgerEntry) -> None:
@@ -138,7 +140,17 @@ class Visits:
         changes = self._case_events.waiting(link.case_id)
         case = self._cases.get_case(link.case_id)
         link = replace(link, case_name=case.name)
-        return Visit(claim, link, ledger, self._policy(link), case, changes, recorded=ledger, held_since=claim.at)
+        return Visit(
+            claim,
+            link,
+            ledger,
+            self._policy(link),
+            case,
+            changes,
+            recorded=ledger,
+            held_since=claim.at,
+            asked_class=claim.due_class,
+        )
 
     def record(self, visit: Visit) -> None:
         """Write everything this visit learned and did in one transaction, and prolong its lease.

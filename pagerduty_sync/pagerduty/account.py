@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from pagerduty_sync.domain.incidents import Priority, Service, User
+from pagerduty_sync.domain.reading import NEWEST, LogPlace
 from pagerduty_sync.pagerduty.credentials import path_of
 from pagerduty_sync.pagerduty.resources import (
     LogEntry,
@@ -16,9 +18,17 @@ from pagerduty_sync.pagerduty.resources import (
     parse_service,
     parse_user,
 )
-from pagerduty_sync.pagerduty.transport import Params, Transport
+from pagerduty_sync.pagerduty.transport import MAX_OFFSET, PAGE_SIZE, Params, Transport
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """Lines of the log, newest first, and where the next ones are; None after the last."""
+
+    lines: Sequence[LogEntry]
+    next: LogPlace | None
 
 
 class AccountCalls(Transport):
@@ -55,12 +65,25 @@ class AccountCalls(Transport):
         """What the account's plan can do: the cheapest check of any key (API reference: List abilities)."""
         return self.get("/abilities").many("abilities", parse_ability)
 
-    def list_log_entries(self, since: datetime, until: datetime | None = None) -> Iterator[LogEntry]:
-        """The account's log between two instants, each page fetched when needed (API reference: List log entries)."""
+    def get_log_page(self, since: datetime, place: LogPlace = NEWEST) -> LogPage:
+        """One page of the account's log since an instant, newest first, and the place of the next (List log entries).
+
+        Where PagerDuty lists no further, the next place is before the oldest line so far; what stood in the same second
+        comes again. Raises InvalidRequestError for more lines of one second than can be listed.
+        """
         params = [("since", since.isoformat()), ("is_overview", "false")]
-        if until is not None:
-            params.append(("until", until.isoformat()))
-        return self._all("/log_entries", "log_entries", parse_log_entry, params)
+        if place.before is not None:
+            params.append(("until", place.before.isoformat()))
+        answer, offset = self.page("/log_entries", params, place.offset)
+        lines = answer.many("log_entries", parse_log_entry)
+        if offset is None:
+            return LogPage(lines, None)
+        if offset + PAGE_SIZE > MAX_OFFSET and lines:
+            # Times are whole seconds, and `until` itself is left out.
+            before = min(line.created_at for line in lines) + timedelta(seconds=1)
+            if place.before is None or before < place.before:
+                return LogPage(lines, LogPlace(before))
+        return LogPage(lines, LogPlace(place.before, offset))
 
     def _all(self, path: str, key: str, parse: Callable[[object], T], params: Params = ()) -> Iterator[T]:
         for answer in self.pages(path, params):

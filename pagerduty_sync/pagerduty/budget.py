@@ -51,12 +51,16 @@ RESERVED_SHARE: Mapping[CallClass, float] = {
 }
 """The share of the burst that must be left untouched for the classes above."""
 
+READING_SHARE = 0.10
+"""The share of the rate that reading by the clock gets also while calls for people take all there is."""
+
 
 class Operation(StrEnum):
     """Operations with a limit of their own besides the key's."""
 
     CREATE = "create"
     BULK = "bulk"
+    READ = "read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,8 @@ class Budget:
         self._key = f"{prefix}budget:{{{key_id}}}:"
         self._per_minute = per_minute
         self._burst = burst
-        self._paces = paces
+        reading = per_minute * READING_SHARE
+        self._paces = {**paces, Operation.READ: Pace(most=reading, least=reading)}
         self._clock = clock
         self._take = client.register_script(budget_scripts.TAKE)
         self._block = client.register_script(budget_scripts.BLOCK)
@@ -113,11 +118,24 @@ class Budget:
         self._freeze = Freeze()
         self._local = LocalLimiter(per_minute / 60 * local_share, burst * local_share)
         self._local_operations = {
-            operation: LocalLimiter(pace.most / 60 * local_share, 1) for operation, pace in paces.items()
+            operation: LocalLimiter(pace.most / 60 * local_share, 1) for operation, pace in self._paces.items()
         }
 
     def take(self, call_class: CallClass, cost: int = 1, operation: Operation | None = None) -> float:
         """0.0 when the call may go out now, else the seconds after which to ask again; nothing is taken then."""
+        return self._take_leaving(RESERVED_SHARE[call_class], call_class, cost, operation)
+
+    def take_reading(self) -> float:
+        """Take for one call that reads by the clock: of what others leave, else of the share kept for reading.
+
+        That share goes a tenth of the burst beyond it: whoever takes each call the moment it is earned leaves nothing
+        else. The rate stays what it is, so people's calls wait the longer for it.
+        """
+        wait = self.take(CallClass.RECONCILE)
+        return wait and min(wait, self._take_leaving(-READING_SHARE, CallClass.RECONCILE, 1, Operation.READ))
+
+    def _take_leaving(self, share: float, call_class: CallClass, cost: int, operation: Operation | None) -> float:
+        """Take, leaving this share of the burst untouched."""
         frozen = self._frozen_seconds(call_class, operation)
         if frozen > 0:
             return frozen
@@ -127,10 +145,9 @@ class Budget:
             keys.append(self._key + operation)
             pace = self._pace_of(operation)
         is_lesser = int(call_class is not CallClass.URGENT)
-        reserved = self._burst * RESERVED_SHARE[call_class]
-        args = (60_000_000 / self._per_minute, self._burst, cost, reserved, is_lesser, *pace)
+        args = (60_000_000 / self._per_minute, self._burst, cost, self._burst * share, is_lesser, *pace)
         wait = self._ask(self._take, keys, args)
-        return wait / 1_000_000 if wait is not None else self._take_locally(call_class, cost, operation)
+        return wait / 1_000_000 if wait is not None else self._take_locally(share, cost, operation)
 
     def take_create(self) -> float:
         """Take for one POST /incidents: from the key's allowance and from the operation's, or from neither."""
@@ -184,10 +201,10 @@ class Budget:
         pace = self._paces[operation]
         return pace.most, pace.least, pace.recovery_seconds
 
-    def _take_locally(self, call_class: CallClass, cost: int, operation: Operation | None) -> float:
+    def _take_locally(self, share: float, cost: int, operation: Operation | None) -> float:
         now = self._clock()
         wait = self._local_operations[operation].take(now) if operation is not None else 0.0
-        return wait or self._local.take(now, cost, RESERVED_SHARE[call_class])
+        return wait or self._local.take(now, cost, share)
 
     def _ask(self, script: budget_scripts.Script, keys: list[str], args: tuple[object, ...]) -> float | None:
         """The script's answer, None when Redis gives none."""

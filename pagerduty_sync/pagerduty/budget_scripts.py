@@ -53,9 +53,10 @@ if is_lesser then
     wait = math.max(wait, (tonumber(blocked[2]) or 0) - now)
 end
 
--- GCRA. The upper bound matters when a new primary's clock is behind the old one's.
+-- GCRA; a reserve below nothing goes that far beyond the burst. The upper bound, which no reserve reaches, matters when
+-- a new primary's clock is behind the old one's.
 local arrival = math.max(tonumber(redis.call('GET', KEYS[1])) or 0, now)
-arrival = math.min(arrival, now + burst * interval) + cost * interval
+arrival = math.min(arrival, now + 2 * burst * interval) + cost * interval
 wait = math.max(wait, arrival - now - math.max(burst - reserved, cost) * interval)
 
 local rate, tokens, until_at, recovery

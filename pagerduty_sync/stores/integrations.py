@@ -80,25 +80,6 @@ class Integrations:
             ).fetchone()
         return max(row["seconds"], 0.0) if row else 0.0
 
-    def log_read(self, integration_id: str) -> tuple[datetime | None, set[str]]:
-        """Until when the account's log has been read, in PagerDuty's clock, and the ids of the last lines before."""
-        with self._database.transaction() as conn:
-            row = conn.execute(
-                "SELECT log_read_until, log_lines_read FROM integrations WHERE id::text = %(id)s",
-                {"id": integration_id},
-            ).fetchone()
-        return (row["log_read_until"], set(row["log_lines_read"])) if row else (None, set())
-
-    def set_log_read(self, integration_id: str, until: datetime, lines: Sequence[str]) -> None:
-        with self._database.transaction() as conn:
-            conn.execute(
-                """
-                UPDATE integrations SET log_read_until = %(until)s, log_lines_read = %(lines)s
-                WHERE id::text = %(id)s
-                """,
-                {"id": integration_id, "until": until, "lines": list(lines)},
-            )
-
     def heard_from(self, integration_id: str) -> dict[str, datetime | None]:
         """When the last test event came through, by subscription."""
         with self._database.transaction() as conn:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from psycopg.types.json import Jsonb
 
 from pagerduty_sync.domain.links import NOTHING_SEEN, Link, LinkState
 from pagerduty_sync.stores.database import Connection, Database
 from pagerduty_sync.stores.link_rows import link_of, pictures_to_json
-
-_BY_INCIDENT = "integration_id = %(integration_id)s AND incident_id = ANY(%(keys)s)"
 
 
 class Links:
@@ -103,34 +100,42 @@ class Links:
 
     # ------------------------------------------------------------ what is to be read
 
-    def doubt(self, link_ids: Sequence[str], call_class: int) -> int:
-        """Ask for a read of these links' incidents. How many."""
-        return self._ask("id = ANY(%(keys)s::uuid[])", {"keys": list(link_ids)}, "is_doubtful", call_class)
+    def doubt(self, link_ids: Sequence[str], call_class: int, asker: str) -> list[str]:
+        """Ask for a read of these links' incidents, and say which are asked; the asker is the cause of what follows."""
+        return self._ask(link_ids, "is_doubtful", call_class, asker)
 
-    def doubt_incidents(self, integration_id: str, incident_ids: Sequence[str], call_class: int) -> int:
-        """Ask for a read of these incidents, as far as they have a living link."""
-        keys = {"integration_id": integration_id, "keys": list(incident_ids)}
-        return self._ask(_BY_INCIDENT, keys, "is_doubtful", call_class)
+    def want_notes(self, link_ids: Sequence[str], call_class: int, asker: str) -> list[str]:
+        """Ask for the notes of these links' incidents."""
+        return self._ask(link_ids, "wants_notes", call_class, asker)
 
-    def want_notes(self, integration_id: str, incident_ids: Sequence[str], call_class: int) -> int:
-        """Ask for the notes of these incidents, as far as they have a living link."""
-        keys = {"integration_id": integration_id, "keys": list(incident_ids)}
-        return self._ask(_BY_INCIDENT, keys, "wants_notes", call_class)
-
-    def _ask(self, where: str, keys: Mapping[str, Any], flag: str, call_class: int) -> int:
+    def _ask(self, link_ids: Sequence[str], flag: str, call_class: int, asker: str) -> list[str]:
         """The next claim takes it up. A link that somebody works on is marked dirty: its record must not undo this."""
         with self._database.transaction() as conn:
-            return conn.execute(
-                f"""
+            rows = conn.execute(
+                """
                 UPDATE links
-                SET asks = asks || jsonb_build_object(%(flag)s::text, true),
+                SET asks = asks || jsonb_build_object(%(flag)s::text, true, 'asker', %(asker)s::text),
                     dirty_at = CASE WHEN lease_token IS NULL THEN dirty_at ELSE coalesce(dirty_at, now()) END,
                     due_at = coalesce(due_at, now()),
                     due_class = least(due_class, %(call_class)s::smallint)
-                WHERE {where} AND state = 'linked'
-                """.encode(),  # noqa: S608 a constant of this module
-                {**keys, "flag": flag, "call_class": call_class},
-            ).rowcount
+                WHERE id = ANY(%(link_ids)s::uuid[]) AND state = 'linked'
+                RETURNING id
+                """,
+                {"link_ids": list(link_ids), "flag": flag, "call_class": call_class, "asker": asker},
+            ).fetchall()
+        return [str(row["id"]) for row in rows]
+
+    def of_incidents(self, integration_id: str, incident_ids: Sequence[str]) -> list[Link]:
+        """The living links of these incidents."""
+        with self._database.transaction() as conn:
+            rows = conn.execute(
+                """
+                SELECT * FROM links
+                WHERE integration_id = %s AND incident_id = ANY(%s) AND state = 'linked' ORDER BY id
+                """,
+                (integration_id, list(incident_ids)),
+            ).fetchall()
+        return [link_of(row) for row in rows]
 
     # ------------------------------------------------------------ what is to be done
 

@@ -35,8 +35,11 @@ class SyncWorkers:
             case "sweep":
                 self._sweep()
             case "reconcile":
-                for integration_id in self._this.upkeep.reconcile():
+                to_read = self._this.upkeep.reconcile()
+                for integration_id in to_read.integration_ids:
                     self._world.nudge("call", integration_id)
+                if to_read.again_in is not None:
+                    self._world.nudge("reconcile", None, to_read.again_in)
             case "watchdog":
                 if self._this.upkeep.watch():
                     self._world.nudge("reconcile", None)

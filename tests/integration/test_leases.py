@@ -1,4 +1,4 @@
-"""Workers that stall, die or hold a link while something else happens to it: who may still write, and what is not lost."""
+"""Workers that stall, die or hold a link while something else happens to it: who may write, and what is not lost."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_what_reconcile_finds_about_a_link_that_is_held_is_read_afterwards(harne
     claim = this.leases.claim(harness.link(case.id).id)
     assert claim is not None
     visit = this.visits.open(claim)
-    assert this.upkeep.reconcile() == [harness.integration_id]
+    assert this.upkeep.reconcile().integration_ids == [harness.integration_id]
     assert harness.case(case.id).status is CaseStatus.ACTIVE
     if worker == "goes on":
         this.visits.record(visit)

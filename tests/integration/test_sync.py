@@ -420,7 +420,7 @@ def test_reconcile_heals_what_no_webhook_told(harness: Harness) -> None:
     harness.run()
     assert harness.case(cases[0].id).status is CaseStatus.ACTIVE
     before = len(harness.sim("GET", "/_sim/requests")["requests"])
-    assert harness.application.upkeep.reconcile() == [harness.integration_id]
+    assert harness.application.upkeep.reconcile().integration_ids == [harness.integration_id]
     harness.run()
     assert harness.case(cases[0].id).status is CaseStatus.ACKNOWLEDGED
     assert harness.case(cases[1].id).status is CaseStatus.RESOLVED
@@ -449,7 +449,7 @@ def test_reconcile_heals_notes_no_webhook_told_also_after_the_resolve(harness: H
     harness.add_note(case.id, "Resolution Note: it was the cache")
     harness.add_note(case.id, "and the disk")
     harness.run()
-    assert harness.application.upkeep.reconcile() == [harness.integration_id]
+    assert harness.application.upkeep.reconcile().integration_ids == [harness.integration_id]
     harness.run()
     assert harness.case(case.id).resolution_reason == "it was the cache"
     assert harness.comments(case.id).count("and the disk") == 1
