@@ -12,8 +12,9 @@ SHORTEST_SECONDS = 0.5
 RATE_LIMIT_JITTER_SECONDS = 1.0
 GIVE_UP_AFTER_SECONDS = 48 * 3600.0
 
-DATA_UPDATED_SINCE_LAST_REQUEST = 1005
-"""A refusal that a fresh look and a second try can cure (REST API: Errors)."""
+PASSING_REFUSALS = frozenset({1005, 1008})
+"""Refusals that pass: data updated since the last request, which a fresh look cures, and an unknown requester, which an
+operator does, by connecting with another user (REST API: Errors)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def decide(
     """
     if isinstance(error, UnauthorizedError):
         return Disconnect(str(error))
-    if not isinstance(error, RetryableError) and error.code != DATA_UPDATED_SINCE_LAST_REQUEST:
+    if not isinstance(error, RetryableError) and error.code not in PASSING_REFUSALS:
         return GiveUp(str(error))
     if first_attempt_age_seconds >= give_up_after_seconds:
         return GiveUp(f"no success in {_duration(give_up_after_seconds)} and {attempt} tries; the last: {error}")

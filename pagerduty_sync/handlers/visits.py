@@ -85,10 +85,13 @@ class Visit:
         return delivery
 
     def end(self, reason: Reason) -> None:
-        """The link is over; what it never could write is dropped with the same reason."""
+        """The link is over; what it never could write is dropped with the same reason, and a row that says so."""
         self.link = replace(self.link, state=LinkState.ENDED, ended_reason=reason.value, merged_into=None)
         for entry in self.ledger.waiting("outbound"):
             self.put(replace(entry, state="dropped", reason=reason))
+            cause = self.link.causes.get(entry.source_id, "")
+            detail = "not written: the link is over"
+            self.log(Direction.OUTBOUND, "post_note", reason, detail=detail, cause=cause, actor=entry.author.label)
 
     def changed_entries(self) -> list[LedgerEntry]:
         before = {entry.id: entry for entry in self.recorded.entries}

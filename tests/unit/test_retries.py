@@ -59,6 +59,7 @@ def test_every_status_has_its_decision(status, expected):
         ),
         pytest.param(RateLimitError("x", retry_after_seconds=0.0), Retry(0.5), id="429 may be told not to wait"),
         pytest.param(RefusedError("x", status=400, code=1005), Retry(1.0), id="code 1005 asks for a fresh look"),
+        pytest.param(RefusedError("x", status=400, code=1008), Retry(1.0), id="an unknown requester can be exchanged"),
         pytest.param(RefusedError("x", status=400, code=2001), GiveUp("x"), id="invalid input is final"),
         pytest.param(DuplicateIncidentError("x", status=400, code=2002), GiveUp("x"), id="a key in use is final"),
         pytest.param(PagerDutyError("x"), GiveUp("x"), id="what nobody classified is final"),
