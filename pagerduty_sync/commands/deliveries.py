@@ -3,77 +3,37 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import click
 
-from pagerduty_sync.commands.shell import Commands, Failure, Shell, choices, pass_shell, table
+from pagerduty_sync.commands.filters import with_filters
+from pagerduty_sync.commands.shell import Commands, Failure, Shell, pass_shell, table
 from pagerduty_sync.domain import mapping
 from pagerduty_sync.domain.cases import Case
 from pagerduty_sync.domain.connectors import Field
-from pagerduty_sync.domain.deliveries import Delivery, Direction, Outcome, Reason
+from pagerduty_sync.domain.deliveries import Delivery, Direction
 from pagerduty_sync.domain.links import SYNCED_FIELDS, Link
 from pagerduty_sync.errors import NotFoundError
 from pagerduty_sync.stores.deliveries import LARGEST_PAGE, DeliveryFilters
 from pagerduty_sync.stores.overview import Overviews, Schedule
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _CLASSES = ("open, acknowledge or resolve", "priority", "notes", "reads")
 
 
-def _since(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
-    """`90s`, `30m`, `2h`, `7d` ago, or an ISO time."""
-    if value is None:
-        return None
-    ago = re.fullmatch(r"(\d{1,6})([smhd])", value)
-    if ago:
-        return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-    try:
-        at = datetime.fromisoformat(value)
-    except ValueError:
-        raise click.BadParameter(
-            f"{value!r} is neither like 30m, 2h or 7d nor a time like 2026-04-01T12:00:00Z."
-        ) from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
-
-
 @click.command()
-@click.option("--case", default="", help="Name or id of a Case.")
-@click.option("--incident", default="", help="Id of a PagerDuty incident.")
-@click.option("--direction", type=choices(Direction), help="inbound: from PagerDuty. outbound: to PagerDuty.")
-@click.option("--outcome", type=choices(Outcome))
-@click.option("--reason", type=choices(Reason), metavar="REASON", help="Such as applied, echo, no_link, rate_limited.")
-@click.option("--since", callback=_since, metavar="TIME", help="30m, 2h, 7d ago, or a time.")
+@with_filters
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
 @click.option("--json", "as_json", is_flag=True, help="A JSON array, newest first.")
 @pass_shell
-def deliveries(
-    shell: Shell,
-    case: str,
-    incident: str,
-    direction: str | None,
-    outcome: str | None,
-    reason: str | None,
-    since: datetime | None,
-    limit: int,
-    as_json: bool,
-) -> None:
+def deliveries(shell: Shell, filters: DeliveryFilters, limit: int, as_json: bool) -> None:
     """Every attempt in either direction, and its reason.
 
     Newest first.
     """
-    filters = DeliveryFilters(
-        case=case,
-        incident_id=incident,
-        direction=Direction(direction) if direction else None,
-        outcome=Outcome(outcome) if outcome else None,
-        reason=Reason(reason) if reason else None,
-        since=since,
-    )
     found = _found(shell, filters, limit)
     if as_json:
         click.echo(json.dumps([asdict(one) for one in found], default=_plain, indent=2, ensure_ascii=False))

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 import sys
 import unicodedata
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import datetime, timedelta
 
 import click
 
+from pagerduty_sync.commands.filters import Moment
 from pagerduty_sync.commands.shell import with_local_servers
 from pagerduty_sync.dataprime.errors import DataPrimeError
 from pagerduty_sync.dataprime.records import cell, flat, short_record
@@ -22,26 +21,6 @@ from pagerduty_sync.stores.database import Database
 from pagerduty_sync.stores.queries import DEFAULT_LIMIT, LARGEST_LIMIT, Queries, QueryResult
 
 WIDEST_CELL = 60
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-class Moment(click.ParamType[datetime]):
-    """A time, or how long ago."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        if isinstance(value, datetime):
-            return value
-        try:
-            if ago := re.fullmatch(r"(\d{1,6})([mhdw])", value, re.ASCII):
-                return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-            moment = datetime.fromisoformat(value)
-        except (ValueError, OverflowError):
-            self.fail(
-                f"{value!r} is neither a time such as 2026-01-31T12:00Z nor a span such as 90m, 24h, 7d", param, ctx
-            )
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 @click.command()

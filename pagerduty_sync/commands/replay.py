@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from datetime import datetime
 
 import click
 
-from pagerduty_sync.commands.deliveries import _since as since_of
-from pagerduty_sync.commands.shell import Misuse, Shell, choices, confirm, pass_shell, table
-from pagerduty_sync.domain.deliveries import Direction, Outcome, Reason
+from pagerduty_sync.commands.filters import with_filters
+from pagerduty_sync.commands.shell import Misuse, Shell, confirm, pass_shell, table
+from pagerduty_sync.domain.deliveries import Direction
 from pagerduty_sync.handlers.replay_report import Report
 from pagerduty_sync.handlers.second_looks import Chosen
 from pagerduty_sync.stores.deliveries import DeliveryFilters
@@ -23,12 +22,7 @@ MOST = 100_000
 @click.command()
 @click.argument("ids", nargs=-1, type=click.IntRange(1, 2**63 - 1))
 @click.option("--quarantined", is_flag=True, help="Every webhook that was authentic and not understood.")
-@click.option("--case", default="", help="Name or id of a Case.")
-@click.option("--incident", default="", help="Id of a PagerDuty incident.")
-@click.option("--direction", type=choices(Direction), help="inbound: from PagerDuty. outbound: to PagerDuty.")
-@click.option("--outcome", type=choices(Outcome))
-@click.option("--reason", type=choices(Reason), metavar="REASON", help="Such as refused, no_route, unmapped_priority.")
-@click.option("--since", callback=since_of, metavar="TIME", help="30m, 2h, 7d ago, or a time.")
+@with_filters
 @click.option("--limit", default=1_000, show_default=True, type=click.IntRange(1, MOST), help="The newest so many.")
 @click.option("--dry-run", "is_dry", is_flag=True, help="Change nothing, only say what would change.")
 @click.option("--yes", is_flag=True, help="Do not ask first.")
@@ -37,12 +31,7 @@ def replay(
     shell: Shell,
     ids: tuple[int, ...],
     quarantined: bool,
-    case: str,
-    incident: str,
-    direction: str | None,
-    outcome: str | None,
-    reason: str | None,
-    since: datetime | None,
+    filters: DeliveryFilters,
     limit: int,
     is_dry: bool,
     yes: bool,
@@ -52,14 +41,6 @@ def replay(
     Webhooks go through today's rules, calls check again whether they are still wanted. What is in step stays as it is.
     `deliveries --json` and `explain` show the ids. What is queued is looked at within about five seconds.
     """
-    filters = DeliveryFilters(
-        case=case,
-        incident_id=incident,
-        direction=Direction(direction) if direction else None,
-        outcome=Outcome(outcome) if outcome else None,
-        reason=Reason(reason) if reason else None,
-        since=since,
-    )
     if [bool(ids), quarantined, filters != DeliveryFilters()].count(True) != 1:
         raise Misuse("Name ids, or give a filter such as --case or --reason, or --quarantined: one of the three.")
     this = shell.app.replay

@@ -13,15 +13,16 @@ from pagerduty_sync.dataprime.errors import nearest
 from pagerduty_sync.dataprime.parser import parse
 from pagerduty_sync.dataprime.relations import Relation, SortKey, named
 from pagerduty_sync.dataprime.scope import Segments
-from pagerduty_sync.dataprime.values import Kind, Parameters, Value, error
+from pagerduty_sync.dataprime.values import Kind, Parameters, Value, error, sql_type
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of the result: the path it is shown under, and what its values are."""
+    """One column of the result: the path it is shown under, what its values are, and their type in PostgreSQL."""
 
     segments: Segments
     kind: Kind
+    sql_type: str
 
     @property
     def name(self) -> str:
@@ -65,7 +66,7 @@ def compile_query(
     return Statement(
         rows.select(named("c", [value for _, value in outputs]), ordered=True),
         parameters.values,
-        tuple(Column(segments, value.kind) for segments, value in outputs),
+        tuple(Column(segments, value.kind, sql_type(value)) for segments, value in outputs),
         rows.is_record,
     )
 
@@ -78,7 +79,7 @@ def _deliveries(parameters: Parameters, since: datetime, until: datetime) -> Rel
     at = Value(sql.SQL("d.at"), Kind.TIMESTAMP, is_nullable=False)
     number = Value(sql.SQL("d.id"), Kind.NUMBER, is_nullable=False)
     return Relation(
-        sql.SQL(fields.RELATIONS),
+        sql.SQL(fields.RELATION),
         scope.record(),
         conditions=(Value(within, Kind.BOOLEAN),),
         order=(SortKey(at, True), SortKey(number, True)),

@@ -49,7 +49,7 @@ def outcomes_of(status: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """`read` is SQL over the relations in `RELATIONS`; `column` one whose index serves `== 'text'`."""
+    """`read` is SQL over `RELATION`; `column` one whose index serves `== 'text'`."""
 
     path: str
     kind: Kind
@@ -68,24 +68,15 @@ _STATUS = "CASE WHEN d.outcome = 'deferred' AND d.reason IN ({}) THEN 'Failure' 
     " ".join(f"WHEN '{outcome.value}' THEN '{statuses[0]}'" for outcome, statuses in STATUSES.items()),
 )
 _SEVERITY = f"CASE WHEN ({_STATUS}) IN ('Success', 'Discarded') THEN 'Info' ELSE 'Error' END"
-_LATENESS = "(extract(epoch FROM d.at - coalesce(e.occurred_at, i.received_at)) * 1000)::double precision"
-_CONNECTOR_TYPE = "CASE c.path WHEN 'bidirectional' THEN 'PAGERDUTY_INCIDENTS' WHEN 'service_key' THEN 'PAGERDUTY' END"
+_LATENESS = "(extract(epoch FROM d.at - d.caused_at) * 1000)::double precision"
+_CONNECTOR_TYPE = (
+    "CASE d.connector_path WHEN 'bidirectional' THEN 'PAGERDUTY_INCIDENTS' WHEN 'service_key' THEN 'PAGERDUTY' END"
+)
 
-RELATIONS = """
-    notification_deliveries AS d
-    LEFT JOIN connectors AS c ON c.id = d.connector_id
-    LEFT JOIN integrations AS n ON n.id = d.integration_id
-    LEFT JOIN links AS l ON l.id = d.link_id
-    LEFT JOIN presets AS p ON p.id = l.preset_id
-    LEFT JOIN cases AS k ON k.id = d.case_id
-    LEFT JOIN case_events AS e
-        ON e.id = CASE WHEN d.cause ~ '^case_event:[0-9]{1,18}$' THEN substr(d.cause, 12)::bigint END
-    LEFT JOIN inbox AS i
-        ON i.id = CASE WHEN d.cause ~ '^inbox:[0-9]{1,18}$' THEN substr(d.cause, 7)::bigint END
-"""
-"""Each joined one has at most one row for a delivery; PostgreSQL leaves out those a query does not read."""
+RELATION = "delivery_record AS d"
+"""The view in which each delivery has what its fields read; PostgreSQL leaves out the joins a query does not need."""
 
-LABELS = Field("$l", Kind.OBJECT, "coalesce(k.labels, '{}'::jsonb)", is_nullable=False)
+LABELS = Field("$l", Kind.OBJECT, "coalesce(d.case_labels, '{}'::jsonb)", is_nullable=False)
 """The labels the Case has now; `$l.team` is the first value of its label `team`."""
 
 METADATA = (
@@ -110,17 +101,17 @@ LAYOUT = (
     Field(
         "$d.source.entityType",
         Kind.STRING,
-        "CASE WHEN c.path = 'service_key' AND d.case_id IS NULL THEN 'alerts' ELSE 'cases' END",
+        "CASE WHEN d.connector_path = 'service_key' AND d.case_id IS NULL THEN 'alerts' ELSE 'cases' END",
         is_nullable=False,
     ),
     Field("$d.source.entitySubType", Kind.STRING, "d.operation", is_nullable=False),
     Field("$d.destination.type", Kind.STRING, _CONNECTOR_TYPE),
     Field("$d.destination.connectorInfo.id", Kind.STRING, "d.connector_id::text"),
     Field("$d.destination.connectorInfo.userFacingId", Kind.STRING, "d.connector_id::text"),
-    Field("$d.destination.connectorInfo.name", Kind.STRING, "c.name"),
-    Field("$d.destination.presetInfo.id", Kind.STRING, "p.id::text"),
-    Field("$d.destination.presetInfo.userFacingId", Kind.STRING, "p.id::text"),
-    Field("$d.destination.presetInfo.name", Kind.STRING, "p.name"),
+    Field("$d.destination.connectorInfo.name", Kind.STRING, "d.connector_name"),
+    Field("$d.destination.presetInfo.id", Kind.STRING, "d.preset_id::text"),
+    Field("$d.destination.presetInfo.userFacingId", Kind.STRING, "d.preset_id::text"),
+    Field("$d.destination.presetInfo.name", Kind.STRING, "d.preset_name"),
     Field("$d.destination.message", Kind.STRING, "nullif(d.detail, '')"),
     Field("$d.content.templated.messageConfig", Kind.STRING, _NOTHING),
     Field("$d.content.templated.connectorConfig", Kind.STRING, _NOTHING),
@@ -155,9 +146,9 @@ OURS = (
     Field(f"{SYNC}.case_id", Kind.STRING, "d.case_id::text", column="d.case_id"),
     Field(f"{SYNC}.incident", Kind.STRING, "nullif(d.incident_id, '')", column="d.incident_id"),
     Field(f"{SYNC}.link", Kind.STRING, "d.link_id::text", column="d.link_id"),
-    Field(f"{SYNC}.connector", Kind.STRING, "c.name"),
+    Field(f"{SYNC}.connector", Kind.STRING, "d.connector_name"),
     Field(f"{SYNC}.connector_id", Kind.STRING, "d.connector_id::text", column="d.connector_id"),
-    Field(f"{SYNC}.integration", Kind.STRING, "n.name"),
+    Field(f"{SYNC}.integration", Kind.STRING, "d.integration_name"),
     Field(f"{SYNC}.integration_id", Kind.STRING, "d.integration_id::text", column="d.integration_id"),
     Field(f"{SYNC}.attempt", Kind.NUMBER, "d.attempt::double precision", is_nullable=False),
     Field(f"{SYNC}.http_status", Kind.NUMBER, "d.http_status::double precision"),

@@ -90,6 +90,11 @@ def error(at: Position, reason: str, suggestion: str = "") -> DataPrimeError:
     return DataPrimeError(at.line, at.column, f"{reason}.", suggestion)
 
 
+def sql_type(value: Value) -> str:
+    """The type a value has in PostgreSQL."""
+    return f"{SQL_TYPES[value.item or Kind.NULL]}[]" if value.kind is Kind.ARRAY else SQL_TYPES[value.kind]
+
+
 def as_kind(value: Value, kind: Kind) -> sql.Composable:
     """The value's SQL, with a null that has no kind yet as a null of this one."""
     if value.kind is Kind.NULL and kind is not Kind.NULL:

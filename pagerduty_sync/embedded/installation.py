@@ -68,8 +68,8 @@ def an_installation(say: Callable[[str], None], settings: Mapping[str, str] | No
         )
         try:
             _wait_until_up(process, say)
-            control = Control(control_socket(directory))
-            yield Installation(f"http://127.0.0.1:{web}", f"http://127.0.0.1:{simulator}", directory, control)
+            web_url, simulator_url = (f"http://127.0.0.1:{chosen[port]}" for port in ("WEB_PORT", "SIMULATOR_PORT"))
+            yield Installation(web_url, simulator_url, directory, Control(control_socket(directory)))
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)

@@ -6,6 +6,7 @@ Changes nothing. PagerDuty is asked only on demand, and then with two calls.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -14,18 +15,17 @@ from pagerduty_sync.domain.connectors import Integration, RoutingRule
 from pagerduty_sync.domain.deliveries import Delivery, Reason
 from pagerduty_sync.domain.diagnosing import diagnose
 from pagerduty_sync.domain.evidence import Evidence, differing
-from pagerduty_sync.domain.links import LinkState
+from pagerduty_sync.domain.links import Link, LinkState
 from pagerduty_sync.domain.rehearsing import rehearse
 from pagerduty_sync.errors import TemplateError
 from pagerduty_sync.handlers import standing
 from pagerduty_sync.handlers.asking import Asked, Asking
 from pagerduty_sync.handlers.routing import Router
-from pagerduty_sync.handlers.story import Now, Story, read, steps_of
+from pagerduty_sync.handlers.story import Now, Story, Webhook, read, steps_of
 from pagerduty_sync.handlers.templates import case_context, evaluate
 from pagerduty_sync.handlers.visits import Visit, Visits
 from pagerduty_sync.stores.connectors import Connectors
 from pagerduty_sync.stores.deliveries import Deliveries, DeliveryFilters
-from pagerduty_sync.stores.inbox import InboxRow
 from pagerduty_sync.stores.integrations import Integrations
 from pagerduty_sync.stores.leases import unheld
 from pagerduty_sync.stores.links import Links
@@ -42,7 +42,7 @@ class _Record:
     """The rows a story is made of; attempts are the newest first."""
 
     attempts: Sequence[Delivery]
-    webhooks: Sequence[InboxRow]
+    webhooks: Sequence[Webhook]
     changes: Sequence[CaseChange] = ()
     is_cut: bool = False
 
@@ -64,6 +64,7 @@ class Explain:
         asking: Asking,
         case_url: str,
         give_up_after: timedelta,
+        snapshot: Callable[[], AbstractContextManager[None]],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._cases = cases
@@ -79,19 +80,24 @@ class Explain:
         self._asking = asking
         self._case_url = case_url
         self._give_up_after = give_up_after
+        self._snapshot = snapshot
         self._now = now
 
     def case(self, case_id: str, *, asks: bool = False) -> Story:
         """The story of a Case, by id or readable id, and of the incident it is linked with. Raises NotFoundError."""
-        case = self._cases.get_case(case_id)
-        link = self._links.of_case(case.id)
-        # A claim that nobody made: this visit only reads, and is never recorded.
-        visit = self._visits.open(unheld(link)) if link is not None else None
-        record = self._record(case.id, link.incident_id if link else None, link.id if link else None)
+        # Asked before the snapshot: no transaction is open while PagerDuty answers.
+        asked = self._ask(self._links.of_case(self._cases.get_case(case_id).id)) if asks else None
+        with self._snapshot():
+            case = self._cases.get_case(case_id)
+            link = self._links.of_case(case.id)
+            # A claim that nobody made: this visit only reads, and is never recorded.
+            visit = self._visits.open(unheld(link)) if link is not None else None
+            record = self._record(case.id, link.incident_id if link else None, link.id if link else None)
+            now = self._standing(case, visit, record, asked)
         names = {link.id: case.name} if link else {}
         incident = f" and incident {link.incident_id}" if link and link.incident_id else ""
         steps = steps_of(record.changes, record.webhooks, record.attempts, names)
-        return Story(f"{case.name}{incident}", steps, self._standing(case, visit, record, asks=asks), record.is_cut)
+        return Story(f"{case.name}{incident}", steps, now, record.is_cut)
 
     def incident(self, incident_id: str, *, asks: bool = False) -> Story:
         """The story of an incident: its Case's, when it has one, else what was heard of it."""
@@ -99,9 +105,11 @@ class Explain:
         link = self._links.of_incident(account.id, incident_id, None) if account else None
         if link is not None:
             return self.case(link.case_id, asks=asks)
-        record = self._record(None, incident_id, None)
-        asked = self._asked(account, None, asks=asks)
-        evidence = replace(self._evidence(account, record, asked), incident_id=incident_id)
+        asked = self._ask(None) if asks else None
+        with self._snapshot():
+            record = self._record(None, incident_id, None)
+            asked = asked or self._on_record(account)
+            evidence = replace(self._evidence(account, record, asked), incident_id=incident_id)
         now = Now(incident={"id": incident_id}, asked=asked.said, causes=diagnose(evidence))
         return Story(f"incident {incident_id}", steps_of((), record.webhooks, record.attempts, {}), now, record.is_cut)
 
@@ -120,19 +128,21 @@ class Explain:
         inbox_ids = {
             int(one.cause[6:]) for one in ordered if one.cause.startswith("inbox:") and one.cause[6:].isdecimal()
         }
-        webhooks = self._traces.webhooks(sorted(inbox_ids), link_id)
+        webhooks = [read(row) for row in self._traces.webhooks(sorted(inbox_ids), link_id)]
         return _Record(ordered, webhooks, self._traces.changes(case_id) if case_id else (), is_cut)
 
-    def _asked(self, account: Integration | None, visit: Visit | None, *, asks: bool) -> Asked:
-        if account is None:
-            return Asked()
-        return self._asking.ask(account, visit.link if visit else None) if asks else self._asking.on_record(account)
+    def _ask(self, link: Link | None) -> Asked:
+        account = self._integrations.only()
+        return self._asking.ask(account, link) if account is not None else Asked()
+
+    def _on_record(self, account: Integration | None) -> Asked:
+        return self._asking.on_record(account) if account is not None else Asked()
 
     # ------------------------------------------------------------ how it stands
 
-    def _standing(self, case: Case, visit: Visit | None, record: _Record, *, asks: bool) -> Now:
+    def _standing(self, case: Case, visit: Visit | None, record: _Record, asked: Asked | None) -> Now:
         account = self._integrations.only()
-        asked = self._asked(account, visit, asks=asks)
+        asked = asked or self._on_record(account)
         schedule = self._overviews.schedule(visit.link.id) if visit else None
         waits = standing.waits_of(visit, schedule, record.changes, record.webhooks, account, self._give_up_after)
         match, rules = self._router.match(case), self._rules(case)
@@ -172,15 +182,15 @@ class Explain:
 
     def _evidence(self, account: Integration | None, record: _Record, asked: Asked) -> Evidence:
         now = self._now()
-        events = [(row, event) for row in record.webhooks if (event := read(row)) is not None]
+        heard = [(one.row.received_at, one.event.occurred_at) for one in record.webhooks if one.event is not None]
         aside = next((one for one in record.attempts if one.reason in (Reason.UNKNOWN_EVENT, Reason.UNREADABLE)), None)
-        in_quarantine = {f"inbox:{row.id}" for row in record.webhooks if row.state == "quarantined"}
+        in_quarantine = {f"inbox:{one.row.id}" for one in record.webhooks if one.row.state == "quarantined"}
         rejected = self._traces.last_rejection(account.id, now - REJECTIONS_SINCE) if account else None
         return Evidence(
             now,
             integration=account,
             attempts=record.attempts,
-            lags=[(row.received_at - event.occurred_at).total_seconds() for row, event in events],
+            lags=[(received_at - occurred_at).total_seconds() for received_at, occurred_at in heard],
             rejected=f"the last at {rejected.at:%Y-%m-%d %H:%M:%S} UTC, {rejected.detail}" if rejected else "",
             quarantined=f"{aside.operation}, {aside.reason}" if aside and aside.cause in in_quarantine else "",
             an_incident_url=self._traces.an_incident_url(account.id) if account else "",

@@ -68,13 +68,12 @@ class Inbound:
             event = parse_event(row.body)
         except PayloadError as exc:
             return self._finish(row, None, Reason.UNREADABLE, detail=str(exc))
-        integration = self._integrations.by_id(row.integration_id)
-        reason = self._reason_to_pass(event, integration)
+        reason = reason_to_pass(event, self._integrations.by_id(row.integration_id))
         if reason is not None:
             if event.is_ping:
                 self._subscriptions.pinged(row.subscription_id)
             return self._finish(row, event, reason)
-        link = self._link_of(row.integration_id, event)
+        link = link_of(self._links, row.integration_id, event)
         if link is None:
             return self._finish(row, event, Reason.NO_LINK)
         if link.state is LinkState.ENDED:
@@ -86,21 +85,6 @@ class Inbound:
             else:
                 self._log(conn, row, event, Reason.DUPLICATE, link=link)
         return link.id if is_new else None
-
-    def _reason_to_pass(self, event: IncidentEvent, integration: Integration | None) -> Reason | None:
-        """Why an authentic event needs no look at any link; None when it does."""
-        if event.is_ping:
-            return Reason.PING
-        if event.event_type not in KNOWN_EVENT_TYPES:
-            return Reason.UNKNOWN_EVENT
-        if integration is None or not integration.is_two_way:
-            return Reason.DIRECTION_OFF
-        return Reason.NOT_SYNCED if event.incident_id is None else None
-
-    def _link_of(self, integration_id: str, event: IncidentEvent) -> Link | None:
-        assert event.incident_id is not None
-        key = event.incident.incident_key if event.incident else None
-        return self._links.of_incident(integration_id, event.incident_id, key)
 
     def _finish(
         self, row: InboxRow, event: IncidentEvent | None, reason: Reason, *, detail: str = "", link: Link | None = None
@@ -146,3 +130,21 @@ class Inbound:
                 )
             ],
         )
+
+
+def reason_to_pass(event: IncidentEvent, integration: Integration | None) -> Reason | None:
+    """Why an authentic event needs no look at any link; None when it does."""
+    if event.is_ping:
+        return Reason.PING
+    if event.event_type not in KNOWN_EVENT_TYPES:
+        return Reason.UNKNOWN_EVENT
+    if integration is None or not integration.is_two_way:
+        return Reason.DIRECTION_OFF
+    return Reason.NOT_SYNCED if event.incident_id is None else None
+
+
+def link_of(links: Links, integration_id: str, event: IncidentEvent) -> Link | None:
+    """The link of the incident that an event which is not to be passed over is about."""
+    assert event.incident_id is not None
+    key = event.incident.incident_key if event.incident else None
+    return links.of_incident(integration_id, event.incident_id, key)

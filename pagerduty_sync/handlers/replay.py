@@ -21,6 +21,7 @@ from pagerduty_sync.handlers.visits import Visit, Visits
 from pagerduty_sync.stores.audit import Audit
 from pagerduty_sync.stores.database import Connection, Database
 from pagerduty_sync.stores.deliveries import LARGEST_PAGE, Deliveries, DeliveryFilters
+from pagerduty_sync.stores.event_queue import EventQueue
 from pagerduty_sync.stores.leases import Leases, unheld
 from pagerduty_sync.stores.ledger import LedgerStore
 from pagerduty_sync.stores.quarantine import Quarantine
@@ -44,6 +45,7 @@ class Replay:
         router: Router,
         cases: CaseSystem,
         audit: Audit,
+        event_queue: EventQueue,
     ) -> None:
         self._database = database
         self._replays = replays
@@ -56,6 +58,7 @@ class Replay:
         self._router = router
         self._cases = cases
         self._audit = audit
+        self._event_queue = event_queue
 
     # ------------------------------------------------------------ choosing
 
@@ -108,10 +111,18 @@ class Replay:
         """What no link looks at: a webhook nothing comes of, or a change of a Case without an incident."""
         if target.result is Result.QUEUED and target.change is not None:
             target = self._routed_again(target, report, is_dry=is_dry)
+        if target.notification_id in report.event_ids:
+            # Another attempt on the same event was chosen as well.
+            target = replace(target, notification_id=None).waits()
+        elif target.notification_id is not None:
+            report.event_ids.append(target.notification_id)
+            report.changes.append(Changes(target.tried.case_name, "", (), (f"send {target.detail} again",)))
         report.results.append(told_of(target))
         if is_dry or target.result is Result.IMPOSSIBLE or target.reason == "waits":
             return
         with self._database.transaction() as conn:
+            if target.notification_id is not None:
+                self._event_queue.send_again(conn, target.notification_id)
             if target.change is not None:
                 self._replays.look_again(conn, [target.change.id])
             if target.row is not None and target.row.state == "quarantined":

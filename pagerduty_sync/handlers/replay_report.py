@@ -45,19 +45,20 @@ class Changes:
 
 @dataclass(slots=True)
 class Report:
-    """The whole replay, or one portion of it; `link_ids` and `case_ids` have something to look at now."""
+    """The whole replay, or one portion of it; the links and Cases have something to look at now, the events go out."""
 
     results: list[Replayed] = field(default_factory=list)
     changes: list[Changes] = field(default_factory=list)
     link_ids: list[str] = field(default_factory=list)
     case_ids: list[str] = field(default_factory=list)
+    event_ids: list[int] = field(default_factory=list)
 
     @property
     def counts(self) -> dict[str, int]:
         return dict(Counter(one.result.value for one in self.results))
 
     def add(self, other: Report) -> None:
-        for name in ("results", "changes", "link_ids", "case_ids"):
+        for name in ("results", "changes", "link_ids", "case_ids", "event_ids"):
             getattr(self, name).extend(getattr(other, name))
 
 

@@ -6,7 +6,7 @@ because its secret may have been exchanged since.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -14,7 +14,8 @@ from pagerduty_sync.domain.deliveries import Delivery, Direction, Reason, outcom
 from pagerduty_sync.domain.incidents import IncidentEvent
 from pagerduty_sync.domain.links import Link, LinkState
 from pagerduty_sync.errors import PayloadError, SecretError, SignatureError
-from pagerduty_sync.pagerduty.schemas import KNOWN_EVENT_TYPES, parse_event
+from pagerduty_sync.handlers.inbound import link_of, reason_to_pass
+from pagerduty_sync.pagerduty.schemas import parse_event
 from pagerduty_sync.pagerduty.signature import verify
 from pagerduty_sync.stores.inbox import InboxRow
 from pagerduty_sync.stores.integrations import Integrations
@@ -55,6 +56,7 @@ class Target:
     link: Link | None = None
     reason: str = ""
     detail: str = ""
+    notification_id: int | None = None
 
     @property
     def source_id(self) -> str | None:
@@ -64,15 +66,32 @@ class Target:
     def with_nothing(self, reason: Reason, detail: str = "") -> Target:
         return replace(self, result=Result.NOTHING, reason=reason.value, detail=detail)
 
+    def waits(self) -> Target:
+        return replace(self, result=Result.NOTHING, reason="waits", detail="it waits to be looked at already")
+
+    def impossible(self, why: str) -> Target:
+        return replace(self, result=Result.IMPOSSIBLE, detail=why)
+
+    def with_event(self, notification_id: int, detail: str) -> Target:
+        """An event of the one-way path is to be sent again."""
+        return replace(self, notification_id=notification_id, detail=detail)
+
 
 class SecondLooks:
     def __init__(
-        self, *, replays: Replays, links: Links, integrations: Integrations, subscriptions: Subscriptions
+        self,
+        *,
+        replays: Replays,
+        links: Links,
+        integrations: Integrations,
+        subscriptions: Subscriptions,
+        of_event: Callable[[Delivery], Target],
     ) -> None:
         self._replays = replays
         self._links = links
         self._integrations = integrations
         self._subscriptions = subscriptions
+        self._of_event = of_event
 
     def targets(self, chosen: Sequence[Chosen]) -> list[Target]:
         """Each chosen thing as it stands today, in the order given."""
@@ -122,12 +141,12 @@ class SecondLooks:
         if kind == "inbox":
             row = rows.get(int(number))
             if row is None:
-                return _impossible(tried, "the webhook itself is past its retention")
+                return Target(tried, Result.QUEUED).impossible("the webhook itself is past its retention")
             return self._of_webhook(tried, row)
         if tried.reason is Reason.REJECTED_SIGNATURE:
-            return _impossible(tried, "nobody vouches for it, so nothing of it was stored")
+            return Target(tried, Result.QUEUED).impossible("nobody vouches for it, so nothing of it was stored")
         if _is_one_way(tried):
-            return _impossible(tried, "an event by service key is not sent late: it might open what is over")
+            return self._of_event(tried)
         change = changes.get(int(number)) if kind == "case_event" else None
         return self._of_change(tried, change)
 
@@ -139,13 +158,17 @@ class SecondLooks:
             target = Target(tried, Result.QUEUED, change=change, link=link)
             return target.with_nothing(Reason.LINK_ENDED) if link.state is LinkState.ENDED else target
         if change is None:
-            return _impossible(tried, "no link, webhook or change of a Case belongs to it")
+            why = "no link, webhook or change of a Case belongs to it"
+            return Target(tried, Result.QUEUED).impossible(why)
         return Target(tried, Result.QUEUED, change=change)
 
     def _of_webhook(self, tried: Delivery, row: InboxRow) -> Target:
         target = Target(tried, Result.QUEUED, row=row)
         if row.state in ("received", "waiting"):
-            return replace(target, result=Result.NOTHING, reason="waits", detail="it waits to be looked at already")
+            return target.waits()
+        if row.archive:
+            why = f"its body was moved to {row.archive}; `pagerduty-sync inbox import` brings it back"
+            return target.impossible(why)
         if row.reason == Reason.REJECTED_SIGNATURE.value and not self._is_signed(row):
             return target.with_nothing(Reason.REJECTED_SIGNATURE)
         try:
@@ -153,26 +176,14 @@ class SecondLooks:
         except PayloadError as exc:
             return target.with_nothing(Reason.UNREADABLE, str(exc))
         target = replace(target, event=event)
-        reason = self._reason_to_pass(row, event)
+        reason = reason_to_pass(event, self._integrations.by_id(row.integration_id))
         if reason is not None:
             return target.with_nothing(reason, event.event_type if reason is Reason.UNKNOWN_EVENT else "")
-        assert event.incident_id is not None
-        key = event.incident.incident_key if event.incident else None
-        link = self._links.of_incident(row.integration_id, event.incident_id, key)
+        link = link_of(self._links, row.integration_id, event)
         if link is None:
             return target.with_nothing(Reason.NO_LINK)
         target = replace(target, link=link)
         return target.with_nothing(Reason.LINK_ENDED) if link.state is LinkState.ENDED else target
-
-    def _reason_to_pass(self, row: InboxRow, event: IncidentEvent) -> Reason | None:
-        if event.is_ping:
-            return Reason.PING
-        if event.event_type not in KNOWN_EVENT_TYPES:
-            return Reason.UNKNOWN_EVENT
-        integration = self._integrations.by_id(row.integration_id)
-        if integration is None or not integration.is_two_way:
-            return Reason.DIRECTION_OFF
-        return Reason.NOT_SYNCED if event.incident_id is None else None
 
     def _is_signed(self, row: InboxRow) -> bool:
         try:
@@ -190,7 +201,3 @@ def _numbers(kind: str, causes: Sequence[str]) -> list[int]:
 def _is_one_way(tried: Delivery) -> bool:
     is_of_connector = tried.connector_id is not None and tried.integration_id is None
     return tried.direction is Direction.OUTBOUND and tried.link_id is None and is_of_connector
-
-
-def _impossible(tried: Delivery, why: str) -> Target:
-    return Target(tried, Result.IMPOSSIBLE, reason="", detail=why)

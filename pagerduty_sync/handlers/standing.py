@@ -13,9 +13,8 @@ from pagerduty_sync.domain.links import LOOP, SYNCED_FIELDS, Link, LinkState
 from pagerduty_sync.domain.merging import Moved, moved
 from pagerduty_sync.domain.reasons import meaning_of
 from pagerduty_sync.handlers.case_side import case_values
-from pagerduty_sync.handlers.story import FieldNow, Wait, read
+from pagerduty_sync.handlers.story import FieldNow, Wait, Webhook
 from pagerduty_sync.handlers.visits import Visit
-from pagerduty_sync.stores.inbox import InboxRow
 from pagerduty_sync.stores.overview import Schedule
 from pagerduty_sync.stores.traces import CaseChange
 
@@ -77,12 +76,12 @@ def waits_of(
     visit: Visit | None,
     schedule: Schedule | None,
     changes: Sequence[CaseChange],
-    webhooks: Sequence[InboxRow],
+    webhooks: Sequence[Webhook],
     account: Integration | None,
     give_up_after: timedelta,
 ) -> list[Wait]:
     """Everything that has still to happen, in the order in which it will."""
-    waits = [_webhook(row) for row in webhooks if row.state in ("received", "waiting")]
+    waits = [_webhook(one) for one in webhooks if one.row.state in ("received", "waiting")]
     waits += [
         Wait(f"{one.kind} of the Case waits to be looked at", since=one.occurred_at)
         for one in changes
@@ -99,9 +98,9 @@ def waits_of(
     return waits + _of_link(visit, give_up_after)
 
 
-def _webhook(row: InboxRow) -> Wait:
-    event = read(row)
-    says = event.event_type if event else "a webhook"
+def _webhook(webhook: Webhook) -> Wait:
+    row = webhook.row
+    says = webhook.event.event_type if webhook.event else "a webhook"
     return Wait(
         f"{says} waits {'to be verified' if row.state == 'received' else 'for its link'}", since=row.received_at
     )
@@ -140,11 +139,11 @@ def _of_link(visit: Visit, give_up_after: timedelta) -> list[Wait]:
 def late_since(
     schedule: Schedule | None,
     changes: Sequence[CaseChange],
-    webhooks: Sequence[InboxRow],
+    webhooks: Sequence[Webhook],
     account: Integration | None,
 ) -> datetime | None:
     """Since when something has waited that workers do within seconds; None when nothing does."""
-    times = [row.received_at for row in webhooks if row.state in ("received", "waiting")]
+    times = [one.row.received_at for one in webhooks if one.row.state in ("received", "waiting")]
     times += [one.occurred_at for one in changes if one.handled_at is None]
     if schedule is not None and schedule.lease_until is None:
         is_out = account is None or account.status in (IntegrationStatus.DISCONNECTED, IntegrationStatus.CONNECTING)

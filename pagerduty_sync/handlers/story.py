@@ -91,11 +91,19 @@ class Story:
     is_cut: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """A stored webhook and what it says; None for one that nobody can read."""
+
+    row: InboxRow
+    event: IncidentEvent | None
+
+
 def steps_of(
-    changes: Sequence[CaseChange], webhooks: Sequence[InboxRow], attempts: Sequence[Delivery], links: Mapping[str, str]
+    changes: Sequence[CaseChange], webhooks: Sequence[Webhook], attempts: Sequence[Delivery], links: Mapping[str, str]
 ) -> list[Step]:
     """All lines in the order of time; of lines of one moment, in the order of the stages. `links` are Cases by link."""
-    lines = [*(_change(one) for one in changes), *(step for row in webhooks for step in _webhook(row, links))]
+    lines = [*(_change(one) for one in changes), *(step for one in webhooks for step in _webhook(one, links))]
     values = {step.about: _telling(step.values) for step in lines if step.stage in (Stage.CHANGED, Stage.RECEIVED)}
     lines += [_attempt(one, values.get(one.cause, {})) for one in attempts]
     order = list(Stage)
@@ -107,12 +115,12 @@ def _telling(values: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in values.items() if name not in ("event", "incident", "came_after_seconds")}
 
 
-def read(row: InboxRow) -> IncidentEvent | None:
-    """What a stored webhook says; None for one that nobody can read."""
+def read(row: InboxRow) -> Webhook:
+    """A stored webhook, read once for everything that is told of it."""
     try:
-        return parse_event(row.body)
+        return Webhook(row, parse_event(row.body))
     except PayloadError:
-        return None
+        return Webhook(row, None)
 
 
 def _change(change: CaseChange) -> Step:
@@ -121,9 +129,11 @@ def _change(change: CaseChange) -> Step:
     return Step(change.occurred_at, Stage.CHANGED, f"{change.actor.label}: {change.kind}", values, about=about)
 
 
-def _webhook(row: InboxRow, links: Mapping[str, str]) -> Iterator[Step]:
-    about, event = f"inbox:{row.id}", read(row)
-    says = event.event_type if event else "something that cannot be read"
+def _webhook(webhook: Webhook, links: Mapping[str, str]) -> Iterator[Step]:
+    row, event = webhook.row, webhook.event
+    about = f"inbox:{row.id}"
+    unread = f"what it said was moved to {row.archive}" if row.archive else "something that cannot be read"
+    says = event.event_type if event else unread
     who = event.agent.label if event and event.agent else "PagerDuty"
     at = row.received_at
     yield Step(at, Stage.RECEIVED, f"webhook: {says} by {who}", _values(event, at), about=about)

@@ -18,6 +18,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool
 
 from pagerduty_sync.errors import InvalidRequestError, StorageError
+from pagerduty_sync.stores import reader
 
 Connection: TypeAlias = psycopg.Connection[DictRow]
 
@@ -75,6 +76,7 @@ class Database:
         )
         self._opening = threading.Lock()
         self._is_open = False
+        self._shared = threading.local()
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -83,8 +85,24 @@ class Database:
         Raises ConstraintError when the schema refuses the rows, InvalidRequestError for a value no column can hold,
         StorageError for anything else the database did not do.
         """
+        shared: Connection | None = getattr(self._shared, "connection", None)
+        if shared is not None:
+            with translated_errors():
+                yield shared
+            return
         with translated_errors(), self._opened().connection() as connection, connection.transaction():
             yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Whatever this thread reads inside the block is of one moment, and read on one connection; it cannot write."""
+        with self.transaction() as connection:
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            self._shared.connection = connection
+            try:
+                yield
+            finally:
+                self._shared.connection = None
 
     def joined(self, connection: Connection | None) -> AbstractContextManager[Connection]:
         """The caller's transaction when there is one, else one of our own."""
@@ -105,7 +123,8 @@ class Database:
 def migrate(url: str) -> list[str]:
     """Apply what is missing of `pagerduty_sync/sql`, in order, and return the names of the files applied now.
 
-    Raises StorageError when a file that was applied before has changed since.
+    The role that answers questions is made along with them, where the login may make one. Raises StorageError when a
+    file that was applied before has changed since.
     """
     applied = []
     with translated_errors(), _connect(url) as connection:
@@ -124,6 +143,7 @@ def migrate(url: str) -> list[str]:
                     {"name": name, "sha256": _sha256(script)},
                 )
                 applied.append(name)
+        reader.prepare(connection, MIGRATION_LOCK)
     return applied
 
 

@@ -2,46 +2,78 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
+import psycopg
 from psycopg import sql
 
+from pagerduty_sync.errors import StorageError
 from pagerduty_sync.stores.database import Connection, Database
 
 _PREFIX = "notification_deliveries_"
 _LOCK = 7_243_000_002
+PATIENCE, PAUSE_SECONDS, TRIES = "100ms", 0.2, 100
 
 
 def ensure(database: Database, months_ahead: int) -> list[str]:
     """Make the partitions of this month and the next ones; returns the names of the new.
 
-    Rows of those months that had to go to the default partition meanwhile move into theirs.
+    Rows of those months that had to go to the default partition meanwhile move into theirs. Raises StorageError when
+    somebody reads the log all the time.
     """
-    made = []
     with database.transaction() as connection:
-        _lock(connection)
-        present = set(_partitions(connection))
-        for start, end in _months(connection, months_ahead):
-            name = f"{_PREFIX}{start:%Y_%m}"
-            if name not in present:
-                _make(connection, name, start, end)
-                made.append(name)
-    return made
+        months = _months(connection, months_ahead)
+
+    def make(connection: Connection, start: datetime, end: datetime) -> str | None:
+        name = f"{_PREFIX}{start:%Y_%m}"
+        if name in _partitions(connection):
+            return None
+        _make(connection, name, start, end)
+        return name
+
+    made = [_at_a_quiet_moment(database, partial(make, start=start, end=end)) for start, end in months]
+    return [name for name in made if name]
 
 
 def prune(database: Database, before: datetime) -> list[str]:
-    """Drop every month that had ended by then, and such rows of the default partition; returns what it dropped."""
+    """Drop every month that had ended by then, and such rows of the default partition; returns what it dropped.
+
+    Raises StorageError when somebody reads the log all the time; what is dropped by then stays dropped.
+    """
     with database.transaction() as connection:
-        _lock(connection)
-        old = [name for name in _partitions(connection) if _end_of(name) <= before]
-        for name in old:
-            connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
         connection.execute("DELETE FROM notification_deliveries_default WHERE at < %(before)s", {"before": before})
-    return old
+        old = [name for name in _partitions(connection) if _end_of(name) <= before]
+
+    def drop(connection: Connection, name: str) -> str | None:
+        if name not in _partitions(connection):
+            return None
+        connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
+        return name
+
+    dropped = [_at_a_quiet_moment(database, partial(drop, name=name)) for name in old]
+    return [name for name in dropped if name]
 
 
-def _lock(connection: Connection) -> None:
-    connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+def _at_a_quiet_moment(database: Database, action: Callable[[Connection], str | None]) -> str | None:
+    """Do it when nobody has the log.
+
+    Whoever wants to read or write queues behind one that waits for the whole log. So it waits for a moment only, lets
+    the others pass, and tries again.
+    """
+    for tries_left in reversed(range(TRIES)):
+        try:
+            with database.transaction() as connection:
+                connection.execute("SELECT set_config('lock_timeout', %s, true)", (PATIENCE,))
+                connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+                return action(connection)
+        except StorageError as exc:
+            if not tries_left or not isinstance(exc.__cause__, psycopg.errors.LockNotAvailable):
+                raise
+        time.sleep(PAUSE_SECONDS)
+    raise AssertionError("the last try either returns or raises")
 
 
 def _make(connection: Connection, name: str, start: datetime, end: datetime) -> None:

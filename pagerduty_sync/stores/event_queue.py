@@ -41,6 +41,20 @@ class Notification:
     follows_refusal: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An event by what became of it; `is_overtaken` says that a later one of its key was sent, or waits."""
+
+    id: int
+    connector_id: str
+    entity: str
+    source_id: str
+    action: EventAction
+    state: str
+    has_own_key: bool
+    is_overtaken: bool
+
+
 class EventQueue:
     """Those of the table `notifications` that are still to be sent."""
 
@@ -110,6 +124,45 @@ class EventQueue:
                 """,
                 {"id": notification.id, "token": notification.token, "seconds": seconds, "since": failing_since},
             )
+
+    def ended(self, connector_id: str, dedup_key: str, action: EventAction) -> Ended | None:
+        """The latest event of this kind under a key, whatever became of it."""
+        with self._database.transaction() as conn:
+            row = conn.execute(
+                """
+                SELECT *, EXISTS (
+                    SELECT FROM notifications later
+                    WHERE later.connector_id = this.connector_id AND later.dedup_key = this.dedup_key
+                      AND later.id > this.id AND later.state IN ('waiting', 'done')) AS is_overtaken
+                FROM notifications AS this
+                WHERE connector_id = %(connector_id)s AND dedup_key = %(dedup_key)s AND event_action = %(action)s
+                ORDER BY id DESC LIMIT 1
+                """,
+                {"connector_id": connector_id, "dedup_key": dedup_key, "action": action.value},
+            ).fetchone()
+        if row is None:
+            return None
+        return Ended(
+            id=row["id"],
+            connector_id=str(row["connector_id"]),
+            entity=row["entity"],
+            source_id=row["source_id"],
+            action=EventAction(row["event_action"]),
+            state=row["state"],
+            has_own_key=row["routing_key_encrypted"] is not None,
+            is_overtaken=row["is_overtaken"],
+        )
+
+    def send_again(self, conn: Connection, notification_id: int) -> None:
+        """One that failed or was dropped waits anew, as if it had never been tried."""
+        conn.execute(
+            """
+            UPDATE notifications
+            SET state = 'waiting', reason = '', ended_at = NULL, due_at = now(), attempts = 0, failing_since = NULL
+            WHERE id = %(id)s AND state IN ('failed', 'dropped')
+            """,
+            {"id": notification_id},
+        )
 
     def next_after(self, notification: Notification) -> int | None:
         """Whose turn it is now under the same key."""

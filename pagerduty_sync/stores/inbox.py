@@ -44,11 +44,13 @@ class InboxRow:
     state: str
     link_id: str | None
     reason: str
+    archive: str = ""
+    """The file its body was moved to."""
 
 
 _COLUMNS = """
     i.id, i.integration_id::text AS integration_id, i.webhook_id, i.event_id, i.subscription_id, i.signature, i.body,
-    i.received_at, i.state, i.link_id::text AS link_id, i.reason"""
+    i.received_at, i.state, i.link_id::text AS link_id, i.reason, i.archive"""
 
 
 class Inbox:

@@ -73,7 +73,7 @@ class Overviews:
             return cursor.execute(
                 """
                 SELECT dirty_at, due_at, due_class, CASE WHEN lease_until > now() THEN lease_until END AS lease_until
-                FROM links WHERE id::text = %(id)s
+                FROM links WHERE id = %(id)s::uuid
                 """,
                 {"id": link_id},
             ).fetchone()

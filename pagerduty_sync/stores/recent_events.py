@@ -46,7 +46,7 @@ class RecentEvents:
                 SELECT i.id, l.case_id::text AS case_id, i.body, i.reason
                 FROM inbox i JOIN links l ON l.id = i.link_id
                 WHERE l.connector_id = %(id)s AND i.state IN ('waiting', 'done')
-                  AND i.reason NOT IN ('duplicate', 'echo')
+                  AND i.reason NOT IN ('duplicate', 'echo') AND i.archive = ''
                 ORDER BY i.id DESC LIMIT %(limit)s
                 """,
                 {"id": UUID(connector_id), "limit": limit},

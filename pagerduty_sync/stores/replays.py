@@ -95,7 +95,7 @@ class Replays:
             SET state = %(state)s, reason = %(reason)s, event_id = coalesce(%(event_id)s, event_id),
                 link_id = coalesce(%(link_id)s, link_id),
                 handled_at = CASE WHEN %(state)s <> 'waiting' THEN now() END
-            WHERE id = %(id)s AND state IN ('done', 'quarantined') AND NOT EXISTS (
+            WHERE id = %(id)s AND state IN ('done', 'quarantined') AND archive = '' AND NOT EXISTS (
                 SELECT FROM inbox other
                 WHERE other.integration_id = inbox.integration_id AND other.id <> inbox.id
                   AND other.event_id = %(event_id)s)

@@ -7,9 +7,12 @@ from datetime import timedelta
 from pagerduty_sync.handlers.asking import Asking
 from pagerduty_sync.handlers.discarding import Discarding
 from pagerduty_sync.handlers.explain import Explain
+from pagerduty_sync.handlers.offloading import Offloading
 from pagerduty_sync.handlers.replay import Replay
+from pagerduty_sync.handlers.second_events import SecondEvents
 from pagerduty_sync.handlers.second_looks import SecondLooks
 from pagerduty_sync.settings import Settings
+from pagerduty_sync.stores.inbox_bodies import InboxBodies
 from pagerduty_sync.stores.overview import Overviews
 from pagerduty_sync.stores.quarantine import Quarantine
 from pagerduty_sync.stores.replays import Replays
@@ -25,6 +28,7 @@ class HindsightParts(AdministrationParts):
         replays = Replays(self.database)
         self.quarantine = Quarantine(self.database)
         self.discarding = Discarding(self.database, self.quarantine, self.audit)
+        self.offloading = Offloading(InboxBodies(self.database), self.audit)
         self.explain = Explain(
             cases=self.cases,
             links=self.links,
@@ -39,6 +43,7 @@ class HindsightParts(AdministrationParts):
             asking=Asking(self.client, self.subscriptions, polls=settings.inbound == "poll"),
             case_url=f"{settings.public_url}/cases/{{name}}",
             give_up_after=timedelta(hours=settings.retry_hours),
+            snapshot=self.database.snapshot,
         )
         self.replay = Replay(
             database=self.database,
@@ -49,6 +54,7 @@ class HindsightParts(AdministrationParts):
                 links=self.links,
                 integrations=self.integrations,
                 subscriptions=self.subscriptions,
+                of_event=SecondEvents(self.event_queue, self.service_keys, self.cases).target,
             ),
             leases=self.leases,
             ledger=self.ledger,
@@ -57,4 +63,5 @@ class HindsightParts(AdministrationParts):
             router=self.router,
             cases=self.cases,
             audit=self.audit,
+            event_queue=self.event_queue,
         )

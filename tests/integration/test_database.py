@@ -85,6 +85,30 @@ def test_a_statement_that_takes_too_long_is_cut_off(database_url):
     database.close()
 
 
+def test_a_snapshot_reads_one_moment_on_one_connection_and_cannot_write(database):
+    def counted():
+        with database.transaction() as connection:
+            return connection.execute("SELECT count(*) AS n, pg_backend_pid() AS pid FROM audit").fetchone()
+
+    def add():
+        with database.transaction() as connection:
+            connection.execute("INSERT INTO audit (who, action, subject) VALUES ('a', 'b', 'c')")
+
+    with ThreadPoolExecutor(1) as others:
+        with database.snapshot():
+            before = counted()
+            others.submit(add).result()
+            assert counted() == before
+            with pytest.raises(StorageError, match="read-only"):
+                add()
+        assert counted()["n"] == before["n"] + 1
+        add()
+        with pytest.raises(ZeroDivisionError), database.snapshot():
+            raise ZeroDivisionError
+        add()
+        assert counted()["n"] == before["n"] + 3
+
+
 def test_connections_the_server_cut_are_replaced(database, database_url):
     with database.transaction():
         pass

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -209,6 +211,32 @@ def test_old_months_are_dropped_whole_and_the_young_stay(database_url):
     assert [delivery.id for delivery in deliveries.find()[0]] == [young]
     assert this_month in partitions(database)
     database.close()
+
+
+def test_dropping_a_month_waits_for_readers_and_nobody_waits_for_it(database_url):
+    database = Database(database_url)
+    deliveries = Deliveries(database)
+    with database.transaction() as connection:
+        connection.execute(
+            "CREATE TABLE notification_deliveries_2020_01 PARTITION OF notification_deliveries "
+            "FOR VALUES FROM ('2020-01-01 00:00+00') TO ('2020-02-01 00:00+00')"
+        )
+    dropped = []
+    pruning = threading.Thread(target=lambda: dropped.extend(deliveries.prune(datetime(2021, 1, 1, tzinfo=UTC))))
+    try:
+        with database.transaction() as slow_reader:
+            slow_reader.execute("SELECT count(*) FROM notification_deliveries")
+            pruning.start()
+            for _ in range(20):
+                # While the drop waits, these come through: behind a lock held in waiting they would time out.
+                deliveries.find(limit=1)
+                deliveries.add(None, [a_delivery()])
+                time.sleep(0.05)
+            assert pruning.is_alive() and not dropped
+        pruning.join(10)
+        assert dropped == ["notification_deliveries_2020_01"]
+    finally:
+        database.close()
 
 
 # ------------------------------------------------------------------ tokens
