@@ -13,7 +13,7 @@ comma := ,
 SOURCES := pagerduty_sync tasks web tests
 
 .DEFAULT_GOAL := help
-.PHONY: help install run stop status demo migrate test histories lint check format clean
+.PHONY: help install run stop status demo migrate test histories crashes lint check format clean
 
 help: ## Print this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
@@ -54,6 +54,9 @@ test: $(STAMP) ## Run the tests: unit, integration, end to end
 
 histories: $(STAMP) ## Play random histories with faults and crashes: COUNT=10000 SEED=7
 	@$(PY) -m tests.histories --count $(or $(COUNT),1000) --seed $(or $(SEED),1)
+
+crashes: $(STAMP) ## Kill, cut and freeze real processes while Cases live: COUNT=200 SEED=7
+	@$(PY) -m tests.crashes --cases $(or $(COUNT),200) --seed $(or $(SEED),1)
 
 lint: $(STAMP) ## Check style, types and who may import whom
 	$(PY) -m ruff check $(RUFF) $(SOURCES)

@@ -44,6 +44,7 @@ VISIBILITY_TIMEOUT_SECONDS = 90
 WATCHDOG_SECONDS = 15
 KEY_CHECK_SECONDS = 20
 LEGS_SECONDS = 15
+SKEW_SECONDS = 60.0
 
 
 class Loader(AppLoader):
@@ -142,8 +143,8 @@ def broker_url(redis_url: str) -> str:
 
 
 def _every(seconds: int, job: str) -> dict[str, Any]:
-    # Expires, so that nothing piles up while no worker runs.
-    return {"task": f"{PREFIX}.{job}", "schedule": float(seconds), "options": {"expires": float(seconds)}}
+    # Expires, so that nothing piles up while no worker runs; the worker's clock says when, and may be ahead of beat's.
+    return {"task": f"{PREFIX}.{job}", "schedule": float(seconds), "options": {"expires": seconds + SKEW_SECONDS}}
 
 
 @setup_logging.connect

@@ -4,15 +4,44 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Literal
 
-from tests.e2e.breakable import Breakable, Json, until_empty
+from tests.e2e.breakable import Breakable, Json, NotSoError, until
 from tests.e2e.lives import Life
+
+SHOWN = 25
+Kind = Literal["differs", "missing or doubled", "opened twice", "re-opened", "unfinished"]
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """One thing that is not as it should be, and in whose life, if it is in one."""
+
+    kind: Kind
+    what: str
+    life: Life | None = None
+
+    def __str__(self) -> str:
+        return f"{self.life.kind}, {self.life.name}: {self.what}" if self.life else self.what
+
+
+class DisagreementError(AssertionError):
+    """What does not agree after all the time it had."""
+
+    def __init__(self, found: Sequence[Disagreement], trouble: NotSoError) -> None:
+        shown = "\n  ".join(map(str, found[:SHOWN])) or "nothing was found; it could not be looked at"
+        super().__init__(f"{trouble}\n{len(found)} things disagree:\n  {shown}")
+        self.found = found
+
 
 ENDS = {
     "led_by_pagerduty": ("CLOSED", "resolved"),
     "led_by_the_case": ("RESOLVED", "resolved"),
     "closed_early": ("CLOSED", "resolved"),
     "both_at_once": ("RESOLVED", "resolved"),
+    "spoken_and_acknowledged": ("ACKNOWLEDGED", "acknowledged"),
 }
 """How the stories end; whoever has no end is still open."""
 
@@ -39,65 +68,86 @@ UNFINISHED = {
 
 
 def assert_everything_agrees(breakable: Breakable, lives: Sequence[Life], seconds: float = 90.0) -> None:
-    """Wait until nothing is left to do and both sides of all these lives agree; fail with what does not."""
-    until_empty(lambda: [*_unfinished(breakable), *disagreements(breakable, lives)], "both sides agree", seconds)
+    """Wait until nothing is left to do and both sides of all these lives agree; raises DisagreementError."""
+    found: list[Disagreement] = []
+
+    def agrees() -> bool:
+        found[:] = _unfinished(breakable)
+        # While work is left the sides may differ: what they hold is only worth a look afterwards.
+        found[:] = found or disagreements(breakable, lives)
+        return not found
+
+    try:
+        until(agrees, "both sides agree", seconds)
+    except NotSoError as exc:
+        raise DisagreementError([*found], exc) from None
 
 
-def _unfinished(breakable: Breakable) -> Iterator[str]:
+def _unfinished(breakable: Breakable) -> Iterator[Disagreement]:
     """Work that is left, anywhere in the installation."""
     if pending := breakable.webhooks_pending():
-        yield f"{pending} webhooks are on their way"
+        yield Disagreement("unfinished", f"{pending} webhooks are on their way")
     for what, query in UNFINISHED.items():
         for row in breakable.rows(query):
-            yield f"{what}: {row['what']}"
+            yield Disagreement("unfinished", f"{what}: {row['what']}")
     yield from _not_taken_in(breakable)
 
 
-def _not_taken_in(breakable: Breakable) -> Iterator[str]:
+def _not_taken_in(breakable: Breakable) -> Iterator[Disagreement]:
     """Webhooks PagerDuty got a 2xx for, and that we know nothing of."""
     known = {row["webhook_id"] for row in breakable.rows("SELECT webhook_id FROM inbox")}
     for attempt in breakable.attempts(outcome="delivered"):
         if attempt["webhook_id"] not in known:
-            yield f"accepted and lost: {attempt['event_type']} of {attempt['incident_id']}"
+            what = f"accepted and lost: {attempt['event_type']} of {attempt['incident_id']}"
+            yield Disagreement("missing or doubled", what)
 
 
-def disagreements(breakable: Breakable, lives: Sequence[Life]) -> Iterator[str]:
+def disagreements(breakable: Breakable, lives: Sequence[Life]) -> Iterator[Disagreement]:
     """What is not as it should be, of what is to be seen on the two sides."""
     incidents = breakable.simulator("GET", "/_sim/state")["incidents"]
     links = {str(row["case_id"]): row for row in breakable.rows("SELECT * FROM links")}
-    by_key = Counter(incident["incident_key"] for incident in incidents)
     by_id = {incident["id"]: incident for incident in incidents}
-    for key, count in by_key.items():
+    for key, count in Counter(incident["incident_key"] for incident in incidents).items():
         if count > 1:
-            yield f"{count} incidents under the key {key}"
+            yield Disagreement("opened twice", f"{count} incidents under the key {key}")
+    # Nobody in these lives opens an incident again, so it would have been us.
+    reopened = {attempt["incident_id"] for attempt in breakable.attempts(event_type="incident.reopened")}
     for life in lives:
         link = links.get(life.case_id)
         if link is None or link["incident_id"] not in by_id:
-            yield f"{life.name} has no incident"
+            yield Disagreement("differs", "it has no incident", life)
             continue
-        for disagreement in _of_life(life, life.case(), life.comments_shown(), link, by_id[link["incident_id"]]):
-            yield f"{life.kind}, {life.name}: {disagreement}"
+        case, incident = life.case(), by_id[link["incident_id"]]
+        comments, notes = life.comments_shown(), [note["content"] for note in incident["notes"]]
+        for what in chain(_pair(life, case, link, incident), _resolution(life, case, comments)):
+            yield Disagreement("differs", what, life)
+        if incident["id"] in reopened:
+            yield Disagreement("re-opened", "its incident was opened again", life)
+        for what in _texts(life, comments, notes):
+            yield Disagreement("missing or doubled", what, life)
 
 
-def _of_life(life: Life, case: Json, comments: list[str], link: Json, incident: Json) -> Iterator[str]:
-    notes = [note["content"] for note in incident["notes"]]
+def _pair(life: Life, case: Json, link: Json, incident: Json) -> Iterator[str]:
     if link["state"] != "linked":
         yield f"its link is {link['state']} ({link['ended_reason']})"
-    if by_key := incident["incident_key"] != link["incident_key"]:
-        yield f"its incident stands under another key ({by_key})"
-    yield from _status(life, case, incident)
-    yield from _texts(life, comments, notes)
-    priority = (incident["priority"] or {}).get("summary")
-    if life.is_priority_settled and priority != case["priority"]:
-        yield f"the Case is {case['priority']}, the incident {priority}"
-    if life.resolution is not None:
-        yield from _resolution(life, case, comments, notes)
-
-
-def _status(life: Life, case: Json, incident: Json) -> Iterator[str]:
+    if incident["incident_key"] != link["incident_key"]:
+        yield f"its incident stands under another key ({incident['incident_key']})"
     status = case["status"], incident["status"]
     if status != ENDS.get(life.kind, ("ACTIVE", "triggered")):
         yield f"the Case is {status[0]}, the incident {status[1]}"
+    priority = (incident["priority"] or {}).get("summary")
+    if life.is_priority_settled and priority != case["priority"]:
+        yield f"the Case is {case['priority']}, the incident {priority}"
+
+
+def _resolution(life: Life, case: Json, comments: list[str]) -> Iterator[str]:
+    if life.resolution is None:
+        return
+    told = sum(life.resolution in text for text in comments)
+    # A Case that was closed before the note arrived cannot take it any more, but for its timeline.
+    stands = (life.resolution, 0), *([(None, 1)] if case["status"] == "CLOSED" else [])
+    if (case["resolution_reason"], told) not in stands:
+        yield f"the Case's resolution reason is {case['resolution_reason']}, and it stands in {told} comments"
 
 
 def _texts(life: Life, comments: list[str], notes: list[str]) -> Iterator[str]:
@@ -119,15 +169,7 @@ def _texts(life: Life, comments: list[str], notes: list[str]) -> Iterator[str]:
     told = sum("was closed by" in note for note in notes)
     if told > life.is_closed_early:
         yield f"the incident was told {told} times that the Case was closed"
-
-
-def _resolution(life: Life, case: Json, comments: list[str], notes: list[str]) -> Iterator[str]:
-    assert life.resolution is not None
-    told = sum(life.resolution in text for text in comments)
-    # A Case that was closed before the note arrived cannot take it any more, but for its timeline.
-    stands = (life.resolution, 0), *([(None, 1)] if case["status"] == "CLOSED" else [])
-    if (case["resolution_reason"], told) not in stands:
-        yield f"the Case's resolution reason is {case['resolution_reason']}, and it stands in {told} comments"
-    count = sum(life.resolution in note and note.startswith("Resolution Note:") for note in notes)
-    if count != 1:
-        yield f"the resolution note stands {count} times on the incident"
+    if life.resolution is not None:
+        count = sum(life.resolution in note and note.startswith("Resolution Note:") for note in notes)
+        if count != 1:
+            yield f"the resolution note stands {count} times on the incident"

@@ -8,35 +8,40 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import psycopg
-import pytest
 import redis
 import requests
 from psycopg.rows import dict_row
 
 from pagerduty_sync.embedded.installation import Installation
 from pagerduty_sync.simulator import seeds
+from tests.e2e.wires import Wire
 
 Json = dict[str, Any]
 T = TypeVar("T")
 
 GROUPS = {"worker-inbound": "workers", "worker-outbound": "workers"}
 WORKERS = ("worker-inbound", "worker-outbound")
-RECONCILE_SECONDS = 5
 AWAY = (OSError, requests.RequestException, psycopg.Error, redis.RedisError)
 """What looking raises while the part looked at is down."""
 
 
+class NotSoError(AssertionError):
+    """What had to become true has not in time."""
+
+
 @dataclass(frozen=True)
 class Breakable:
-    """The installation all these tests share."""
+    """The installation, and the two ways of the network: of our calls to PagerDuty, and of its webhooks to us."""
 
     installation: Installation
+    calls_wire: Wire
+    webhooks_wire: Wire
 
     # ------------------------------------------------------------ processes
 
@@ -87,7 +92,8 @@ class Breakable:
         try:
             yield
         finally:
-            os.kill(pid, signal.SIGCONT)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
     def wait_until_ready(self) -> None:
         """Wait until the service says that every part of it is ready."""
@@ -121,6 +127,17 @@ class Breakable:
         with psycopg.connect(self.database_url, row_factory=dict_row, autocommit=True, connect_timeout=3) as connection:
             return connection.execute(query.encode(), values).fetchall()
 
+    def execute(self, statement: str, *values: object) -> None:
+        """Change the database directly; raises psycopg.Error."""
+        with psycopg.connect(self.database_url, connect_timeout=3) as connection:
+            connection.execute(statement.encode(), values or None)
+
+    def end_sessions(self) -> int:
+        """Have PostgreSQL hang up on everybody; how many sessions that were."""
+        query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = current_user AND pid <> %s"
+        with psycopg.connect(self.database_url, autocommit=True, connect_timeout=3) as connection:
+            return connection.execute(query, [connection.info.backend_pid]).rowcount
+
     def flush_valkey(self) -> None:
         """Empty it: queues, bindings, budget and all."""
         with redis.Redis.from_url(self.redis_url, socket_timeout=5) as client:
@@ -146,9 +163,9 @@ class Breakable:
         reply.raise_for_status()
         return dict(reply.json())
 
-    def log_sizes(self) -> dict[str, int]:
-        """How much each program has written until now, to read only what follows."""
-        return {program: len(self.installation.log(program)) for program in (*WORKERS, "web")}
+    def log_sizes(self, *programs: str) -> dict[str, int]:
+        """How much each of these programs has written until now, to read only what follows."""
+        return {program: len(self.installation.log(program)) for program in programs or (*WORKERS, "web")}
 
     def logged_since(self, sizes: dict[str, int]) -> str:
         return "".join(self.installation.log(program)[size:] for program, size in sizes.items())
@@ -201,23 +218,8 @@ def until(is_so: Callable[[], T | None], what: str, seconds: float = 60.0) -> T:
         except AWAY as exc:
             trouble = exc
         if time.monotonic() > deadline:
-            pytest.fail(f"after {seconds:.0f} s it was still not so: {what}" + (f" ({trouble})" if trouble else ""))
+            raise NotSoError(f"after {seconds:.0f} s not so: {what}" + (f" ({trouble})" if trouble else ""))
         time.sleep(0.1)
-
-
-def until_empty(find: Callable[[], Sequence[str]], what: str, seconds: float) -> None:
-    """Ask until nothing is found any more, and fail with what was found last."""
-    last: list[str] = []
-
-    def is_empty() -> bool:
-        last[:] = find()
-        return not last
-
-    try:
-        until(is_empty, what, seconds)
-    except pytest.fail.Exception as exc:
-        shown = "\n  ".join(last[:25]) or "nothing was found; it could not be looked at"
-        pytest.fail(f"{exc}\n{len(last)} things disagree:\n  {shown}")
 
 
 def _name(program: str) -> str:

@@ -6,20 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from pagerduty_sync.embedded.installation import an_installation
-from tests.e2e.breakable import RECONCILE_SECONDS, Breakable
-
-SETTINGS = {
-    # Everything that happens by the clock happens soon, so that nobody has to wait for it.
-    "SWEEP_SECONDS": "2",
-    "LEASE_SECONDS": "8",
-    "RECONCILE_SECONDS": str(RECONCILE_SECONDS),
-    # The people here are many, and quick.
-    "REQUESTS_PER_MINUTE": "60000",
-}
-LIMITS = {"rest_limit_per_minute": 100_000, "create_limit_per_minute": 100_000, "bulk_limit_per_minute": 100_000}
-# A receiver that was away for seconds is tried again within seconds.
-RETRIES = {"retry_schedule": [0.5, 0.5, 1, 1, 2]}
+from tests.e2e.breakable import Breakable
+from tests.e2e.playground import a_playground
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -33,9 +21,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def installation() -> Iterator[Breakable]:
     """Everything `make run` starts, on free ports, in a directory that is thrown away."""
-    with an_installation(print, SETTINGS) as running:
-        breakable = Breakable(running)
-        breakable.faults(**LIMITS, **RETRIES)
+    with a_playground(print) as breakable:
         yield breakable
 
 

@@ -8,25 +8,45 @@ from __future__ import annotations
 
 import itertools
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
-import pytest
 import requests
 
 from pagerduty_sync.simulator import seeds
 from tests.e2e.breakable import Breakable, Json, until
 
 CASES = "/mgmt/openapi/5/cases"
-AT_ONCE = 10
-PATIENCE_SECONDS = 120.0
-LONGEST_PAUSE_SECONDS = 0.3
+
+T = TypeVar("T")
 
 _numbers = itertools.count(1)
+
+
+class CutShortError(AssertionError):
+    """Nobody watches any more."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How many live at once, how long they think between two steps, and how long they wait for anything."""
+
+    at_once: int = 10
+    longest_pause_seconds: float = 0.3
+    patience_seconds: float = 120.0
+
+
+class BrokenLifeError(AssertionError):
+    """Something people did was not answered, or what they waited for never came."""
+
+    def __init__(self, life: Life, why: AssertionError) -> None:
+        super().__init__(f"{life.kind}, {life.name}: {why}")
+        self.life = life
 
 
 @dataclass
@@ -37,6 +57,8 @@ class Life:
     kind: str
     name: str
     chance: random.Random
+    pace: Pace = field(default_factory=Pace)
+    cut_short: threading.Event = field(default_factory=threading.Event)
     case_id: str = ""
     incident_id: str = ""
     comments: list[str] = field(default_factory=list)
@@ -50,7 +72,17 @@ class Life:
     def pause(self) -> None:
         """Between two things people do; nothing depends on how long it takes."""
         self.steps += 1
-        time.sleep(self.chance.uniform(0, LONGEST_PAUSE_SECONDS))
+        time.sleep(self.chance.uniform(0, self.pace.longest_pause_seconds))
+
+    def until(self, is_so: Callable[[], T | None], what: str) -> T:
+        """Wait as long as this person's patience lasts; raises NotSoError, CutShortError."""
+
+        def asked() -> T | None:
+            if self.cut_short.is_set():
+                raise CutShortError
+            return is_so()
+
+        return until(asked, what, self.pace.patience_seconds)
 
     def text(self, what: str) -> str:
         return f"({self.name}: {what})"
@@ -124,7 +156,7 @@ class Life:
             assert reply.ok or was_done or self._is_race(reply), f"{method} {path}: {reply.text[:300]}"
             return {"answer": reply.status_code, **reply.json()}
 
-        return until(ask, f"{method} {path} is answered", PATIENCE_SECONDS)
+        return self.until(ask, f"{method} {path} is answered")
 
     def _is_race(self, reply: requests.Response) -> bool:
         """Where both sides act at once, the other one may have been faster."""
@@ -136,7 +168,7 @@ class Life:
         def opened() -> str:
             return str((self.case()["pagerduty"] or {}).get("incident_id") or "")
 
-        self.incident_id = until(opened, f"{self.name} has its incident", PATIENCE_SECONDS)
+        self.incident_id = self.until(opened, f"{self.name} has its incident")
         self.steps += 1
 
     def click(self, button: str, **form: str) -> None:
@@ -165,7 +197,7 @@ class Life:
             case = self.case()
             return all(case[name] == value for name, value in wanted.items())
 
-        until(is_so, f"{self.name} is {wanted}", PATIENCE_SECONDS)
+        self.until(is_so, f"{self.name} is {wanted}")
         self.steps += 1
 
     def wait_for_incident_priority(self, name: str) -> None:
@@ -173,7 +205,7 @@ class Life:
             found = self.breakable.simulator("GET", f"/_sim/state?incident={self.incident_id}")["incidents"]
             return bool(found and (found[0]["priority"] or {}).get("summary") == name)
 
-        until(is_so, f"the incident of {self.name} is {name}", PATIENCE_SECONDS)
+        self.until(is_so, f"the incident of {self.name} is {name}")
         self.steps += 1
 
 
@@ -251,36 +283,49 @@ class Lives:
     lives: list[Life]
     futures: list[Future[None]]
 
-    def wait_for_share(self, share: float) -> None:
+    def wait_for_share(self, share: float, seconds: float = 180.0) -> None:
         """Wait until this much of everything has been lived, so that what is done next comes in the middle."""
-        steps = share * STEPS_OF_A_LIFE * len(self.lives)
-        until(lambda: sum(life.steps for life in self.lives) >= steps or self.are_over(), f"{share:.0%} is lived", 180)
+        until(lambda: self.share() >= share or self.are_over(), f"{share:.0%} is lived", seconds)
+
+    def share(self) -> float:
+        return sum(life.steps for life in self.lives) / (STEPS_OF_A_LIFE * len(self.lives))
 
     def are_over(self) -> bool:
-        return all(future.done() for future in self.futures)
+        return self.count_over() == len(self.futures)
+
+    def count_over(self) -> int:
+        return sum(future.done() for future in self.futures)
 
 
 @contextmanager
-def living(breakable: Breakable, count: int, seed: int = 1, stories: tuple[Any, ...] = STORIES) -> Iterator[Lives]:
-    """Let so many Cases live while the block runs; at its end wait until all have, and fail with the first that broke.
+def living(
+    breakable: Breakable, count: int, seed: int = 1, stories: tuple[Any, ...] = STORIES, pace: Pace | None = None
+) -> Iterator[Lives]:
+    """Let so many Cases live while the block runs; at its end wait until all have. Raises BrokenLifeError.
 
     The seed decides the pauses between steps, not what is done.
     """
+    cut_short, pace = threading.Event(), pace or Pace()
     lives = []
     for number, story in zip(range(count), itertools.cycle(stories), strict=False):
+        chance = random.Random(seed * 1_000 + number)
         name = f"life {next(_numbers)}"
-        lives.append(Life(breakable, story.__name__, name, random.Random(seed * 1_000 + number)))
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+        lives.append(Life(breakable, story.__name__, name, chance, pace, cut_short))
+    with ThreadPoolExecutor(pace.at_once) as pool:
         stories_of = {story.__name__: story for story in stories}
         futures = [pool.submit(stories_of[life.kind], life) for life in lives]
         try:
             yield Lives(lives, futures)
         except BaseException:
-            for future in futures:
-                future.cancel()
+            cut_short.set()
             raise
         for life, future in zip(lives, futures, strict=True):
             try:
                 future.result()
             except AssertionError as exc:
-                pytest.fail(f"{life.kind}, {life.name}: {exc}")
+                raise BrokenLifeError(life, exc) from exc
+
+
+def open_only(life: Life) -> None:
+    life.create()
+    life.wait_for_incident()

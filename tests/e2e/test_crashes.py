@@ -1,35 +1,42 @@
 """Many Cases live their lives while parts of the installation are killed, frozen, emptied, restarted, or lie.
 
 Each test ends with the same question: do both sides agree, with nothing lost and nothing doubled? The last one asks it
-again for all of them together.
+again for all of them together. What strikes, and where:
+
+    a worker killed in mid-task, many times      test_killed_workers_…
+    web or beat killed                           test_a_killed_clock_and_a_killed_web_…
+    the broker restarted or killed               test_a_restarted_and_a_killed_valkey_…
+    … while it holds countdown messages          test_broker_loss.py, and what fails without the guard
+    the broker frozen while web accepts          test_while_valkey_is_frozen_…
+    the broker emptied                           test_an_emptied_valkey_…
+    PostgreSQL restarted, killed, hanging up     test_a_restarted_and_a_killed_database_…
+    PagerDuty: 429, 500, applied and no reply    test_a_pagerduty_that_loses_replies_…, test_a_note_whose_reply_…
+    the network cut, dead, or mute, both ways    test_a_broken_network_…
+    webhooks lost, twice, late, out of order     test_webhooks_that_are_…
+    the two clocks step apart                    test_webhooks_that_are_…
+    workers stopped in order (SIGTERM)           test_good_order.py
+    two beats, two of any job                    test_good_order.py
+    all of it                                    test_long_run.py, and for long: python -m tests.crashes
 """
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
-import redis
-from celery import Celery
 
-from pagerduty_sync.settings import Settings
-from tasks.app import configuration
 from tests.e2e.agreement import assert_everything_agrees, disagreements
-from tests.e2e.breakable import RECONCILE_SECONDS, WORKERS, Breakable, until
-from tests.e2e.lives import Life, Lives, living
+from tests.e2e.breakable import WORKERS, Breakable, until
+from tests.e2e.lives import Life, Lives, living, open_only
+from tests.e2e.wires import How
 
 pytestmark = [pytest.mark.e2e, pytest.mark.crash]
 
-ROOT = Path(__file__).parents[2]
 PAGERDUTY_HANGS_UP_AFTER_MS = 5_000
+BREAKS: tuple[tuple[float, How, How], ...] = ((0.2, "cut", "cut"), (0.4, "mute", "dead"), (0.6, "dead", "mute"))
+"""After which share of the lives, and how our calls and PagerDuty's webhooks are broken."""
 
 _lived: list[Life] = []
 
@@ -100,9 +107,11 @@ def test_a_restarted_and_a_killed_database_lose_nothing_and_double_nothing(break
         lives.wait_for_share(0.25)
         breakable.stop("postgres")
         breakable.start("postgres")
-        lives.wait_for_share(0.5)
+        lives.wait_for_share(0.4)
+        assert breakable.end_sessions() > 0
+        lives.wait_for_share(0.6)
         breakable.kill_and_wait("postgres")
-        lives.wait_for_share(0.75)
+        lives.wait_for_share(0.8)
         breakable.stop("postgres")
         breakable.start("postgres")
 
@@ -137,7 +146,22 @@ def test_a_note_whose_reply_and_webhook_are_lost_is_looked_for_before_it_is_sent
         life.click("resolve")
 
 
-def test_dropped_repeated_and_reordered_webhooks_change_nothing_in_the_end(breakable: Breakable) -> None:
+def test_a_broken_network_loses_nothing_and_doubles_nothing(breakable: Breakable) -> None:
+    """While somebody speaks into each silence, so that a call and a webhook are sure to meet it."""
+    with living(breakable, 1, stories=(open_only,)) as lone:
+        pass
+    [speaker] = lone.lives
+    with many_lives(breakable, 8, seed=13) as lives:
+        for share, calls, webhooks in BREAKS:
+            lives.wait_for_share(share)
+            speak_into(breakable, speaker, calls, webhooks)
+    assert_everything_agrees(breakable, [speaker])
+    speaker.click("resolve")
+
+
+def test_webhooks_that_are_lost_repeated_and_out_of_order_on_another_clock_change_nothing_in_the_end(
+    breakable: Breakable,
+) -> None:
     faults = breakable.faulty(
         seed=9,
         webhook_drop={"probability": 0.2},
@@ -145,63 +169,10 @@ def test_dropped_repeated_and_reordered_webhooks_change_nothing_in_the_end(break
         webhook_reorder={"probability": 0.2, "seconds": 1.0},
         webhook_delay={"probability": 0.1, "seconds": 0.5},
     )
-    with faults, many_lives(breakable, 12, seed=9):
-        pass
-
-
-def test_everything_at_once(breakable: Breakable) -> None:
-    faults = breakable.faulty(
-        seed=10,
-        lose_reply={"probability": 0.1, "match": {"method": "POST"}},
-        fail_before={"probability": 0.05},
-        webhook_duplicate={"probability": 0.2},
-        webhook_reorder={"probability": 0.2, "seconds": 1.0},
-    )
-    with faults, many_lives(breakable, 8, seed=10) as lives:
-        lives.wait_for_share(0.2)
-        breakable.kill("worker-inbound")
-        breakable.flush_valkey()
-        lives.wait_for_share(0.6)
-        breakable.kill_and_wait("web", "beat", "postgres", "valkey", *WORKERS)
-
-
-# ------------------------------------------------------------ in good order
-
-
-def test_workers_that_are_told_to_stop_finish_or_hand_back_what_they_hold(breakable: Breakable) -> None:
-    """PagerDuty is slow, so that every stop comes in the middle of calls. A lease left behind would hold a link up."""
-    with breakable.faulty(slow_reply={"probability": 1.0, "seconds": 0.7}), many_lives(breakable, 6, seed=11) as lives:
-        for share in (0.2, 0.5):
+    with faults, many_lives(breakable, 12, seed=9) as lives:
+        for share in (0.3, 0.6):
             lives.wait_for_share(share)
-            until(lambda: _leased(breakable), "a worker is at work")
-            breakable.stop_workers()
-            assert _leased(breakable) == []
-            breakable.start_workers()
-
-
-def test_two_clocks_do_no_harm(breakable: Breakable, tmp_path: Path) -> None:
-    with a_second_clock(breakable, tmp_path) as clock, many_lives(breakable, 8, seed=12) as lives:
-        first = breakable.pid("beat")
-        lives.wait_for_share(1.0)
-    assert clock.returncode == 0, (tmp_path / "beat.log").read_text()
-    assert breakable.pid("beat") == first
-
-
-def test_a_job_that_is_asked_for_many_times_at_once_runs_once(breakable: Breakable) -> None:
-    with living(breakable, 1, stories=(open_only,)) as lives:
-        pass
-    client = Celery("client")
-    client.conf.update(configuration(Settings(redis_url=breakable.redis_url)))
-    last, began = max(call["seq"] for call in breakable.calls()), time.monotonic()
-    for _ in range(20):
-        client.send_task("pagerduty_sync.reconcile", queue="scheduled")
-    client.close()
-    until(lambda: _pages_read(breakable, last), "a reconcile has run")
-    until(lambda: _messages_waiting(breakable) == 0, "all twenty were taken")
-    # Each run keeps others away for half its interval.
-    assert _pages_read(breakable, last) <= 1 + (time.monotonic() - began) / (RECONCILE_SECONDS / 2)
-    assert_everything_agrees(breakable, [])
-    lives.lives[0].click("resolve")
+            breakable.simulator("POST", "/_sim/clock/advance", json={"seconds": 400})
 
 
 # ------------------------------------------------------------ and the question itself
@@ -216,7 +187,7 @@ def test_what_is_lost_or_doubled_would_be_found(breakable: Breakable) -> None:
     life.click("notes", content=doubled)
     life.comments.append(lost)
     until(lambda: sum(doubled in text for text in life.comments_shown()) == 2, "the second note has arrived")
-    found = list(disagreements(breakable, lives.lives))
+    found = list(map(str, disagreements(breakable, lives.lives)))
     for place in ("the Case", "the incident"):
         assert any(f"2 times on {place}: " in what and doubled in what for what in found)
         assert any(f"0 times on {place}: {lost}" in what for what in found)
@@ -233,54 +204,29 @@ def test_in_the_end_all_those_lives_still_agree(breakable: Breakable) -> None:
 # ------------------------------------------------------------ parts
 
 
-def open_only(life: Life) -> None:
-    life.create()
-    life.wait_for_incident()
-
-
 def talk(life: Life) -> None:
     open_only(life)
     for number in range(4):
         life.comment(f"comment {number}")
 
 
-@contextmanager
-def a_second_clock(breakable: Breakable, directory: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A beat that somebody has started by mistake, on the same broker; ends in order after the block."""
-    environ = os.environ | {
-        "PAGERDUTY_SYNC_REDIS_URL": breakable.redis_url,
-        "PAGERDUTY_SYNC_DATABASE_URL": breakable.database_url,
-        "PAGERDUTY_SYNC_ENCRYPTION_KEYS_FILE": str(breakable.installation.directory / "encryption-key"),
-        "PAGERDUTY_SYNC_SWEEP_SECONDS": "1",
-        "PAGERDUTY_SYNC_RECONCILE_SECONDS": str(RECONCILE_SECONDS),
-    }
-    command = [sys.executable, "-m", "celery", "-A", "tasks.app", "beat", "--pidfile="]
-    command += ["--schedule", str(directory / "schedule")]
-    log = directory / "beat.log"
-    with log.open("wb") as output:
-        clock = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=output, stderr=output)
-    try:
-        strikes = "Sending due task"
-        until(lambda: clock.poll() is not None or strikes in log.read_text(), "the second clock strikes")
-        assert clock.poll() is None, log.read_text()
-        yield clock
-        clock.send_signal(signal.SIGTERM)
-        clock.wait(30)
-    finally:
-        clock.kill()
-        clock.wait()
+def speak_into(breakable: Breakable, speaker: Life, calls: How, webhooks: How) -> None:
+    """Break both ways of the network like that, until a call and a webhook have met it."""
+    [newest] = breakable.rows("SELECT max(id) AS id FROM notification_deliveries")
+    last_attempt = breakable.attempts()[-1]["seq"]
+    with breakable.calls_wire.broken(calls), breakable.webhooks_wire.broken(webhooks):
+        speaker.comment(f"said while calls are {calls}")
+        speaker.note(f"written while webhooks are {webhooks}")
+        until(lambda: _has_failed_call(breakable, newest["id"], calls), "a call has failed")
+        until(lambda: _has_failed_webhook(breakable, last_attempt, webhooks), "a webhook has failed")
 
 
-def _leased(breakable: Breakable) -> list[str]:
-    return [row["case_name"] for row in breakable.rows("SELECT case_name FROM links WHERE lease_token IS NOT NULL")]
+def _has_failed_call(breakable: Breakable, after: int, how: str) -> bool:
+    detail = "could not connect%" if how == "cut" else "PagerDuty did not answer in time%"
+    query = "SELECT id FROM notification_deliveries WHERE id > %s AND direction = 'outbound' AND detail LIKE %s"
+    return bool(breakable.rows(query, after, detail))
 
 
-def _pages_read(breakable: Breakable, after: int) -> int:
-    """How many pages of open incidents were read since: one a reconcile."""
-    calls = breakable.calls(after, method="GET", path="/incidents")
-    return sum("statuses" in call["query"] for call in calls)
-
-
-def _messages_waiting(breakable: Breakable) -> int:
-    with redis.Redis.from_url(breakable.redis_url, socket_timeout=5) as client:
-        return int(client.llen("pagerduty_sync:scheduled"))
+def _has_failed_webhook(breakable: Breakable, after: int, how: str) -> bool:
+    error = "ConnectionError" if how == "cut" else "ReadTimeout"
+    return any(attempt["seq"] > after and attempt["error"] == error for attempt in breakable.attempts())
