@@ -14,7 +14,7 @@ import structlog
 
 from pagerduty_sync.domain.connectors import Integration
 from pagerduty_sync.domain.incidents import IncidentStatus
-from pagerduty_sync.domain.reading import IDLE_LINES, NEWEST, NOTE_LINE, LogPlace, differs, is_told
+from pagerduty_sync.domain.reading import IDLE_LINES, NEWEST, NOTE_LINE, LogPlace, differs, is_ours, is_told
 from pagerduty_sync.errors import InvalidRequestError
 from pagerduty_sync.handlers.calls import Calls
 from pagerduty_sync.handlers.intake import POLL, RECONCILE
@@ -149,7 +149,7 @@ class Reconcile:
             for line in lines
             if line.incident_id
             and line.type not in IDLE_LINES
-            and not (line.by is not None and line.by.id == integration.user_id)
+            and not is_ours(integration.user_id, line.by.id if line.by else None, line.type, line.channel, line.text)
         ]
         known = self._links.of_incidents(integration.id, sorted({line.incident_id or "" for line in others}))
         links = {link.incident_id: link for link in known} if others else {}

@@ -5,8 +5,10 @@ REST names differ from a webhook's: `incident_number` here is `number` there (AP
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from marshmallow import fields
 
@@ -24,6 +26,7 @@ from pagerduty_sync.pagerduty.wire import (
     Status,
     Text,
     WireSchema,
+    clean,
     load,
     merged_into,
 )
@@ -45,13 +48,18 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """One line of the account's log: `type` such as `acknowledge_log_entry`, on which incident, by whom."""
+    """One line of the account's log: `type` such as `acknowledge_log_entry`, on which incident, by whom.
+
+    `channel` is which way it came, such as `api` or `website`, and `text` a note's; empty where the line does not say.
+    """
 
     id: str
     type: str
     created_at: datetime
     incident_id: str | None
     by: Actor | None
+    channel: str = ""
+    text: str = ""
 
 
 class RestIncidentSchema(WireSchema):
@@ -110,12 +118,25 @@ class SubscriptionSchema(WireSchema):
     delivery_method = fields.Nested(DeliveryMethodSchema, required=True)
 
 
+class ChannelField(fields.Field[tuple[str, str]]):
+    """Type and text of a channel, whose form is not guaranteed: empty where it is another (REST API: Log Entries)."""
+
+    def __init__(self) -> None:
+        super().__init__(load_default=("", ""), allow_none=True)
+
+    def deserialize(self, value: Any, attr: str | None = None, data: Any = None, **kwargs: Any) -> tuple[str, str]:
+        given = value if isinstance(value, Mapping) else {}
+        kind, text = (one if isinstance(one, str) else "" for one in (given.get("type"), given.get("summary")))
+        return clean(kind), clean(text)
+
+
 class LogEntrySchema(WireSchema):
     id = Id(required=True)
     type = Label()
     created_at = Instant(required=True)
     incident = fields.Nested(ReferenceSchema, load_default=None, allow_none=True)
     agent = AgentField()
+    channel = ChannelField()
 
 
 _INCIDENT, _NOTE, _NAMED = RestIncidentSchema(), RestNoteSchema(), NamedSchema()
@@ -212,4 +233,6 @@ def parse_log_entry(value: object) -> LogEntry:
         created_at=loaded["created_at"],
         incident_id=loaded["incident"]["id"] if loaded["incident"] else None,
         by=loaded["agent"],
+        channel=loaded["channel"][0],
+        text=loaded["channel"][1],
     )

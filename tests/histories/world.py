@@ -63,6 +63,7 @@ SWEEP_SECONDS = 5.0
 MOST_EVENTS = 3_000
 MOST_FAILURES = 5
 RECONCILED_AT_LEAST_EVERY = 24 * HOUR
+TRIED_FOR = 48 * HOUR
 
 # What an operator has configured stays from history to history; everything else is cleared.
 CONFIGURED = (
@@ -578,7 +579,8 @@ class World:
         due = max(now + dice.uniform(0.02, 0.3), self._lanes.get(webhook.lane, 0.0) + 0.001)
         latency = dice.uniform(0.0, rates.latest_seconds)
         if self.fates.strikes(rates.webhook_late, f"{name} late"):
-            due += latency
+            # However much each is late on its lane, PagerDuty tries none for longer than two days.
+            due = min(due + latency, now + TRIED_FOR)
             self.journal.faults["webhooks late"] += 1
             self.tell(f"  {name} ({webhook.event_type}) comes {latency:.0f} s late")
             if dice.random() < 0.5:

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from pagerduty_sync.domain.cases import CaseStatus
 from pagerduty_sync.pagerduty.budget import CallClass
 from pagerduty_sync.simulator import seeds
+from pagerduty_sync.simulator.pages import COOKIE
 from pagerduty_sync.stores.deliveries import DeliveryFilters
 from tests.harness import JANE, Harness, a_harness
 from tests.pairs import calls_so_far, open_pairs
@@ -136,6 +138,27 @@ def test_of_two_changes_in_one_second_the_untold_one_is_read(harness: Harness) -
     harness.hurry()
     harness.run()
     assert harness.case(case.id).status is CaseStatus.RESOLVED
+
+
+def test_what_a_person_does_as_our_user_is_read(harness: Harness) -> None:
+    """An operator may connect with an e-mail of somebody's own; what we wrote ourselves is still not read."""
+    case = harness.open_case()
+    harness.application.upkeep.poll()
+    harness.run()
+    harness.faults(webhook_drop=DROPPED)
+    harness.application.cases.add_comment(case.id, JANE, "ours")
+    harness.run()
+    page = f"{harness.simulator_url}/ui/incidents/{harness.link(case.id).incident_id}"
+    own = {COOKIE: seeds.BOT_EMAIL}
+    before = calls_so_far(harness)
+    assert harness.application.upkeep.poll().integration_ids == []
+    assert calls_so_far(harness) - before == 1
+    requests.post(f"{page}/acknowledge", cookies=own, allow_redirects=False, timeout=5)
+    requests.post(f"{page}/notes", data={"content": "by hand"}, cookies=own, allow_redirects=False, timeout=5)
+    harness.application.upkeep.poll()
+    harness.run()
+    assert harness.case(case.id).status is CaseStatus.ACKNOWLEDGED
+    assert harness.comments(case.id).count("by hand") == 1
 
 
 # ------------------------------------------------------------------ how urgent, and in whose name
