@@ -9,7 +9,8 @@ import fakeredis
 import pytest
 import redis
 
-from tasks import nudging, outbound
+from pagerduty_sync.handlers.upkeep import ToRead
+from tasks import nudging, outbound, scheduled
 from tasks.app import app
 
 
@@ -62,3 +63,18 @@ def test_without_redis_the_sweep_is_relied_on(monkeypatch: pytest.MonkeyPatch, s
     an_application(monkeypatch, 5.0, Away())
     outbound.call_pagerduty("an integration")
     assert sent == []
+
+
+def test_reading_that_had_no_budget_goes_on_by_countdown(monkeypatch: pytest.MonkeyPatch, sent: list[float]) -> None:
+    reads = iter([ToRead(["an integration"], 4.0), ToRead([], None)])
+    called: list[Any] = []
+    upkeep = SimpleNamespace(reconcile=lambda: next(reads))
+    parts = SimpleNamespace(upkeep=upkeep, redis=fakeredis.FakeRedis())
+    monkeypatch.setattr(scheduled, "application", lambda: parts)
+    monkeypatch.setattr(nudging, "application", lambda: parts)
+    monkeypatch.setattr(scheduled, "nudge", lambda task, key: called.append((task.name, key)))
+    scheduled.read_on("reconcile")
+    assert called == [("pagerduty_sync.call_pagerduty", "an integration")], "what was found is read at once"
+    assert [4.0 < countdown < 5.0 for countdown in sent] == [True]
+    scheduled.read_on("reconcile")
+    assert len(sent) == 1
