@@ -116,15 +116,16 @@ class Explain:
     # ------------------------------------------------------------ what is on record
 
     def _record(self, case_id: str | None, incident_id: str | None, link_id: str | None) -> _Record:
-        attempts: dict[int | None, Delivery] = {}
+        attempts: list[Delivery] = []
         is_cut = False
-        for filters in (DeliveryFilters(case=case_id or ""), DeliveryFilters(incident_id=incident_id or "")):
-            if filters == DeliveryFilters():
-                continue
+        asked = [DeliveryFilters(case=case_id)] if case_id else []
+        if incident_id:
+            asked.append(DeliveryFilters(incident_id=incident_id, without_case_id=case_id or ""))
+        for filters in asked:
             found, more = self._deliveries.find(filters, limit=MOST_ROWS)
-            attempts |= {one.id: one for one in found}
+            attempts += found
             is_cut = is_cut or more is not None
-        ordered = sorted(attempts.values(), key=lambda one: (one.at, one.id), reverse=True)
+        ordered = sorted(attempts, key=lambda one: (one.at, one.id or 0), reverse=True)
         inbox_ids = {
             int(one.cause[6:]) for one in ordered if one.cause.startswith("inbox:") and one.cause[6:].isdecimal()
         }

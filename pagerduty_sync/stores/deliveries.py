@@ -22,7 +22,7 @@ LARGEST_PAGE = 500
 
 @dataclass(frozen=True, slots=True)
 class DeliveryFilters:
-    """Everything that is not empty must hold. `case` is an id or a readable id."""
+    """Everything that is not empty must hold. `case` is an id or a readable id, `without_case_id` leaves one out."""
 
     case: str = ""
     incident_id: str = ""
@@ -33,6 +33,7 @@ class DeliveryFilters:
     operation: str = ""
     since: datetime | None = None
     until: datetime | None = None
+    without_case_id: str = ""
 
 
 class Deliveries:
@@ -128,6 +129,7 @@ _CONDITIONS: Mapping[str, sql.SQL] = {
     "case_name": sql.SQL("case_name = %(case_name)s"),
     "incident_id": sql.SQL("incident_id = %(incident_id)s"),
     "link_id": sql.SQL("link_id = %(link_id)s::uuid"),
+    "without_case_id": sql.SQL("case_id IS DISTINCT FROM %(without_case_id)s::uuid"),
     "direction": sql.SQL("direction = %(direction)s"),
     "outcome": sql.SQL("outcome = %(outcome)s"),
     "reason": sql.SQL("reason = %(reason)s"),

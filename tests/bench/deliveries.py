@@ -39,7 +39,10 @@ from tests.bench.deliveries_world import PER_CASE, World, fill, months_before, s
 
 BATCH = 20
 TARGET_MS = 100.0
-QUERY_TARGET_MS = 1000.0
+LONGEST_TARGET_MS = 250.0
+"""Most of it is reading 250 webhooks anew, and not the database."""
+QUERY_TARGET_MS = 5000.0
+"""What a question is given before it is stopped."""
 """DataPrime is asked by people, now and then; what the console shows is asked all the time."""
 MOST_SLOWER = 0.1
 DROP_TARGET_MS = 1000.0
@@ -98,6 +101,8 @@ def main() -> None:
         application = build(Settings.from_environment(environment))
         try:
             ask("console and explain", console(application, world), TARGET_MS, options.samples, verdicts)
+            longest = {"explain a life of 500 attempts": lambda: application.explain.case("CASE-0")}
+            ask("the longest story there is", longest, LONGEST_TARGET_MS, options.samples, verdicts)
             for span in (timedelta(days=1), timedelta(days=7)):
                 questions = dataprime(full, world, span)
                 ask(f"DataPrime, {span.days} days", questions, QUERY_TARGET_MS, options.samples // 4, verdicts)
@@ -180,7 +185,6 @@ def console(application: Application, world: World) -> Questions:
         "explain a Case": lambda: explain.case(f"CASE-{a_number(is_linked=True)}"),
         "explain an incident": lambda: explain.incident(f"Q{a_number(is_linked=True):X}"),
         "explain an incident without a Case": lambda: explain.incident(f"Q{a_number(is_linked=True) + 1:X}"),
-        "explain the longest story": lambda: explain.case("CASE-0"),
     }
 
 
@@ -215,12 +219,16 @@ def timed(action: Callable[[], object]) -> float:
 # ------------------------------------------------------------------ writing
 
 
-def some_deliveries() -> list[Delivery]:
+def some_deliveries(batches: int) -> list[list[Delivery]]:
+    """Batches about Cases nobody has written about before, a dozen to a Case, mixed as they would be."""
     one = Delivery(Direction.OUTBOUND, "status", Outcome.DELIVERED, Reason.APPLIED, http_status=200, duration_ms=80)
-    return [
-        replace(one, case_id=str(uuid.uuid4()), case_name="CASE-1", incident_id=uuid.uuid4().hex[:14].upper())
-        for _ in range(BATCH)
+    lives = [
+        replace(one, case_id=str(uuid.uuid4()), case_name=f"CASE-{number}", incident_id=uuid.uuid4().hex[:14].upper())
+        for number in range(batches * BATCH // PER_CASE)
     ]
+    rows = lives * PER_CASE
+    random.Random(batches).shuffle(rows)
+    return [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
 
 
 def write(empty: Database, full: Database, rounds: int, to: Verdicts, batches: int = 60) -> None:
@@ -230,10 +238,10 @@ def write(empty: Database, full: Database, rounds: int, to: Verdicts, batches: i
         with empty.transaction() as connection:
             connection.execute("TRUNCATE notification_deliveries")
         for name, database in (("empty", empty), ("full", full)):
-            deliveries, batch = Deliveries(database), [some_deliveries() for _ in range(batches)]
-            deliveries.add(None, batch[0])
-            milliseconds = sum(timed(lambda rows=rows, log=deliveries: log.add(None, rows)) for rows in batch)  # type: ignore[misc]
-            rates[name].append(batches * BATCH / milliseconds * 1000)
+            deliveries, written = Deliveries(database), some_deliveries(batches)
+            deliveries.add(None, written[0])
+            milliseconds = sum(timed(lambda rows=rows, log=deliveries: log.add(None, rows)) for rows in written)  # type: ignore[misc]
+            rates[name].append(len(written) * BATCH / milliseconds * 1000)
     medians = {name: statistics.median(found) for name, found in rates.items()}
     slower = 1 - medians["full"] / medians["empty"]
     say(f"\nwriting, {BATCH} rows a commit: empty {medians['empty']:,.0f} rows/s, full {medians['full']:,.0f} rows/s")
