@@ -13,10 +13,10 @@ comma := ,
 SOURCES := pagerduty_sync tasks web tests
 
 .DEFAULT_GOAL := help
-.PHONY: help install run stop status demo migrate test histories crashes lint check format clean
+.PHONY: help install run stop status demo migrate test interleavings histories crashes lint check format clean
 
 help: ## Print this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
 
 install: $(STAMP) ## Install everything into .venv (the other targets do it when needed)
 
@@ -51,6 +51,9 @@ migrate: $(STAMP) ## Bring the database of PAGERDUTY_SYNC_DATABASE_URL up to dat
 
 test: $(STAMP) ## Run the tests: unit, integration, end to end
 	$(PY) -m pytest
+
+interleavings: $(STAMP) ## Play every short sequence of steps on both sides, and tabulate the ends: LENGTH=5
+	@$(PY) -m tests.interleavings --length $(or $(LENGTH),5)
 
 histories: $(STAMP) ## Play random histories with faults and crashes: COUNT=10000 SEED=7
 	@$(PY) -m tests.histories --count $(or $(COUNT),1000) --seed $(or $(SEED),1)

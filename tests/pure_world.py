@@ -1,6 +1,7 @@
 """A Case and an incident as plain values, and the planner between them: no database, no HTTP, no clock.
 
-For properties of the planner alone; the real stores and the simulator are for the integration tests.
+For properties of the planner alone; the real stores and the simulator are for the integration tests. Every write of
+the sync is checked as it is made: what may never be written raises BrokenPromiseError.
 """
 
 from __future__ import annotations
@@ -27,10 +28,38 @@ EVENT_OF = {
     IncidentStatus.TRIGGERED: "incident.unacknowledged",
 }
 
+REOPENED = "a resolved incident was re-opened"
+RESOLVED_BY_MERGE = "a merge resolved a Case"
+CHANGED_BY_CLOSE = "a closed Case changed its incident"
+UNLINKED = "an incident without a link was changed"
+CASE_OVER = "a Case that is not open was changed"
+PLACED_TWICE = "a comment was placed twice"
+NO_REST = "the plan does not come to rest"
+PROMISES_OF_A_WRITE = (REOPENED, RESOLVED_BY_MERGE, CHANGED_BY_CLOSE, UNLINKED, CASE_OVER, PLACED_TWICE, NO_REST)
+"""What the sync may never do, said as what was seen."""
+
+
+class BrokenPromiseError(AssertionError):
+    """Something that may never be was seen: `promise` says what, the text with which values."""
+
+    def __init__(self, promise: str, particulars: str = "") -> None:
+        super().__init__(f"{promise}: {particulars}" if particulars else promise)
+        self.promise = promise
+
+
+def hold(promise: str, is_kept: bool, particulars: str = "") -> None:
+    """Raises BrokenPromiseError unless it is kept."""
+    if not is_kept:
+        raise BrokenPromiseError(promise, particulars)
+
 
 @dataclass
 class World:
-    """Both sides, the link between them, and the webhooks PagerDuty has sent but nobody has delivered yet."""
+    """Both sides, the link between them, and the webhooks PagerDuty has sent but nobody has delivered yet.
+
+    `left` holds the incidents that were merged away, `written` what the sync wrote to incidents, `written_late` what of
+    that reached one already resolved.
+    """
 
     case: Case = field(default_factory=a_case)
     incident: Incident = field(default_factory=lambda: an_incident(seconds=0))
@@ -45,6 +74,7 @@ class World:
     ids: int = 0
     writes: int = 0
     written: list[str] = field(default_factory=list)
+    written_late: list[str] = field(default_factory=list)
     events_seen: set[str] = field(default_factory=set)
 
     # ------------------------------------------------------------ what people do
@@ -151,7 +181,7 @@ class World:
             if not now.incident_actions:
                 return
             is_fresh = self._act_on_incident(now.incident_actions[0], loses_note_reply) or is_fresh
-        raise AssertionError(f"the plan does not come to rest: {now}")
+        raise BrokenPromiseError(NO_REST, f"{now}")
 
     def _follow(self, target: str) -> None:
         """As the handlers do: nothing is known of the other incident but what it will be compared with."""
@@ -170,7 +200,7 @@ class World:
         """A copy that goes its own way. Everything in a world is a value but its lists, its sets and its dict."""
         other = copy.copy(self)
         other.notes, other.comments, other.sent = list(self.notes), list(self.comments), list(self.sent)
-        other.written = list(self.written)
+        other.written, other.written_late = list(self.written), list(self.written_late)
         other.events_seen, other.left = set(self.events_seen), dict(self.left)
         return other
 
@@ -179,28 +209,49 @@ class World:
         if isinstance(action, PlaceComment):
             entry = action.entry
             reference = f"ref:{entry.source_id}"
-            assert all(one.reference != reference for one in self.comments), "a comment was placed twice"
+            hold(PLACED_TWICE, all(one.reference != reference for one in self.comments), entry.text)
             comment = Comment(f"event-{len(self.comments)}", entry.text, entry.author, self.tick(), reference)
             self.comments.append(comment)
             self.ledger = self.ledger.put(replace(entry, state="placed", remote_id=comment.event_id))
             return
         if action.field is Field.STATUS:
             assert action.status is not None
-            assert self.case.status.is_open, "a Case that is not open was changed"
+            hold(CASE_OVER, self.case.status.is_open, f"from {self.case.status} to {action.status}")
+            hold(RESOLVED_BY_MERGE, action.status is not CaseStatus.RESOLVED or self._was_resolved_otherwise())
             self.case = replace(self.case, status=action.status, status_changed_at=self.tick())
             if action.reason is not None:
                 self.case = replace(self.case, resolution_reason=action.reason, resolution_changed_at=self.now)
         elif action.field is Field.PRIORITY:
-            assert self.case.status.is_open
+            hold(CASE_OVER, self.case.status.is_open, f"{self.case.status}, priority {action.priority}")
             self.case = replace(self.case, override_priority=action.priority, priority_changed_at=self.tick())
         else:
             self.case = replace(self.case, resolution_reason=action.reason, resolution_changed_at=self.tick())
         self.link = self.link.agree(action.field, action.agreed.case, action.agreed.incident)
 
+    def _was_resolved_otherwise(self) -> bool:
+        """Whether the linked incident was ever resolved by anything but a merge."""
+        return any(
+            event.event_type == "incident.resolved"
+            and event.incident is not None
+            and event.incident.id == self.link.incident_id
+            and event.incident.merged_into is None
+            for event in self.sent
+        )
+
+    def _check_incident_write(self, action: ChangeIncident) -> None:
+        """I5, at every change of an incident; a repeated resolve and a late priority change nothing that pages."""
+        hold(UNLINKED, self.link.state is LinkState.LINKED)
+        hold(CHANGED_BY_CLOSE, self.case.status is not CaseStatus.CLOSED)
+        what = action.status.value if action.status else "priority"
+        self.written.append(what)
+        if self.left.get(self.link.incident_id or "", self.incident).status.is_open:
+            return
+        hold(REOPENED, action.status in (None, IncidentStatus.RESOLVED), what)
+        self.written_late.append(what)
+
     def _write_on_left(self, action: ChangeIncident) -> None:
         """A write on an incident that was merged away before its webhook came: PagerDuty takes it, nobody sees it."""
         left = self.left[self.link.incident_id or ""]
-        assert action.status in (None, IncidentStatus.RESOLVED), "a merged incident was re-opened"
         if action.field is Field.PRIORITY:
             self.left[left.id] = replace(left, priority_id=action.priority_id, seen_at=self.tick())
         self.link, _ = look_at_incident(self.link, self.read())
@@ -230,7 +281,7 @@ class World:
                 return False
             case ChangeIncident():
                 self.writes += 1
-                self.written.append(action.status.value if action.status else "priority")
+                self._check_incident_write(action)
                 if self.link.incident_id in self.left:
                     self._write_on_left(action)
                     return True
@@ -238,8 +289,6 @@ class World:
                     self.incident_priority_becomes(action.priority_id, BOT)
                 else:
                     assert action.status is not None
-                    is_resolve = action.status is IncidentStatus.RESOLVED
-                    assert is_resolve or self.incident.status.is_open, "a resolved incident was re-opened"
                     self.incident_becomes(action.status, BOT)
                 self.link, _ = look_at_incident(self.link, self.read())
                 self.link = self.link.agree(action.field, action.agreed.case, action.agreed.incident)
