@@ -96,7 +96,7 @@ def _database(settings: Settings) -> list[Check]:
 
 def _reader(*, is_there: bool) -> Check:
     if is_there:
-        return Check("reader", True, "questions may read the log of deliveries and nothing else")
+        return Check("reader", True, "questions may read deliveries and changes of Cases, and nothing else")
     mend = f"have {reader.READER} made (NOLOGIN) and granted to this login, then run `pagerduty-sync migrate`"
     return Check("reader", None, "the login may make no roles, so questions run as itself, read-only", mend)
 

@@ -14,7 +14,7 @@ import click
 from pagerduty_sync.commands.filters import Moment
 from pagerduty_sync.commands.shell import with_local_servers
 from pagerduty_sync.dataprime.errors import DataPrimeError
-from pagerduty_sync.dataprime.records import cell, flat, short_record
+from pagerduty_sync.dataprime.records import cell, flat
 from pagerduty_sync.errors import SyncError
 from pagerduty_sync.settings import Settings
 from pagerduty_sync.stores.database import Database
@@ -31,11 +31,14 @@ WIDEST_CELL = 60
 @click.option("--until", type=Moment(), help="A time, or how long ago. [default: now]")
 @click.option("--limit", type=click.IntRange(1, LARGEST_LIMIT), default=DEFAULT_LIMIT, show_default=True)
 def query(text: str | None, shape: str | None, since: datetime | None, until: datetime | None, limit: int) -> None:
-    """Ask the log of deliveries a QUERY in DataPrime; without one, or with -, it is read from the standard input.
+    """Ask a QUERY in DataPrime; without one, or with -, it is read from the standard input.
+
+    It is about the log of deliveries, or, with `source case_state_updates`, about how Cases changed.
 
     \b
     pagerduty-sync query "countby reason"
     pagerduty-sync query --since 7d "filter outcome == 'failed' | choose at, case, reason, detail"
+    pagerduty-sync query "source case_state_updates | countby metadata.trigger"
     """
     if text is None or text == "-":
         text = sys.stdin.read()
@@ -68,9 +71,8 @@ def _run(text: str, since: datetime | None, until: datetime | None, limit: int) 
 
 
 def _show(result: QueryResult) -> None:
-    places = short_record(result.columns) if result.is_record else list(range(len(result.columns)))
-    names = [result.columns[place].name.removeprefix("sync.") for place in places]
-    cells = [[_printable(cell(row[place])) for place in places] for row in result.rows]
+    names = [result.columns[place].name.removeprefix("sync.") for place in result.shown]
+    cells = [[_printable(cell(row[place])) for place in result.shown] for row in result.rows]
     for line in table([names, *cells]):
         click.echo(line)
     hours = (result.until - result.since) / timedelta(hours=1)

@@ -1,1 +1,1 @@
-"""A subset of DataPrime over the log of deliveries: text to tree, tree to one SQL statement. Runs nothing itself."""
+"""A subset of DataPrime over deliveries and the changes of Cases: text to tree, tree to SQL. Runs nothing itself."""

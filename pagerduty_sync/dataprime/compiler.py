@@ -7,13 +7,13 @@ from datetime import datetime
 
 from psycopg import sql
 
-from pagerduty_sync.dataprime import fields, scope, tree
+from pagerduty_sync.dataprime import scope, tree
 from pagerduty_sync.dataprime.commands import Commands
-from pagerduty_sync.dataprime.errors import nearest
+from pagerduty_sync.dataprime.datasets import Dataset, dataset_of
 from pagerduty_sync.dataprime.parser import parse
 from pagerduty_sync.dataprime.relations import Relation, SortKey, named
 from pagerduty_sync.dataprime.scope import Segments
-from pagerduty_sync.dataprime.values import Kind, Parameters, Value, error, sql_type
+from pagerduty_sync.dataprime.values import Kind, Parameters, Value, sql_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +32,12 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A query ready to run. `is_record`: its rows are whole deliveries."""
+    """A query ready to run. `shown`: the places of the columns that a table shows, few of a whole record, else all."""
 
     sql: sql.Composed
     parameters: dict[str, object]
     columns: tuple[Column, ...]
-    is_record: bool
+    shown: tuple[int, ...]
 
 
 def compile_query(
@@ -49,16 +49,16 @@ def compile_query(
     limit: int,
     default_source: str = "",
 ) -> Statement:
-    """The statement for the deliveries from `since` until before `until`, at most `limit` rows of it.
+    """The statement for what happened from `since` until before `until`, at most `limit` rows of it.
 
     Raises DataPrimeError.
     """
     if isinstance(query, str):
         query = parse(query)
-    _require_source(query, default_source or fields.SOURCES[0])
+    dataset = dataset_of(query, default_source)
     parameters = Parameters()
     commands = Commands(parameters, now)
-    rows = _deliveries(parameters, since, until)
+    rows = _records(dataset, parameters, since, until)
     for command in query.commands:
         rows = commands.apply(rows, command)
     rows = commands.apply(rows, tree.Limit(limit))
@@ -67,31 +67,26 @@ def compile_query(
         rows.select(named("c", [value for _, value in outputs]), ordered=True),
         parameters.values,
         tuple(Column(segments, value.kind, sql_type(value)) for segments, value in outputs),
-        rows.is_record,
+        _shown(rows, dataset),
     )
 
 
-def _deliveries(parameters: Parameters, since: datetime, until: datetime) -> Relation:
+def _records(dataset: Dataset, parameters: Parameters, since: datetime, until: datetime) -> Relation:
     """Newest first. The time range stands in the statement itself, so that whole months are left out by it."""
-    within = sql.SQL("(d.at >= {} AND d.at < {})").format(
-        parameters.add(since, "timestamptz"), parameters.add(until, "timestamptz")
-    )
     at = Value(sql.SQL("d.at"), Kind.TIMESTAMP, is_nullable=False)
     number = Value(sql.SQL("d.id"), Kind.NUMBER, is_nullable=False)
+    within = sql.SQL("({0} >= {1} AND {0} < {2})").format(
+        at.sql, parameters.add(since, "timestamptz"), parameters.add(until, "timestamptz")
+    )
     return Relation(
-        sql.SQL(fields.RELATION),
-        scope.record(),
+        sql.SQL(dataset.relation),
+        scope.record(dataset),
         conditions=(Value(within, Kind.BOOLEAN),),
         order=(SortKey(at, True), SortKey(number, True)),
     )
 
 
-def _require_source(query: tree.Query, default_source: str) -> None:
-    name = query.source.name if query.source else default_source
-    if name.lower() in fields.SOURCES:
-        return
-    at = query.source.at if query.source else tree.Position(1, 1)
-    known = " and ".join(f"`{source}`" for source in fields.SOURCES)
-    raise error(
-        at, f"there is no dataset {name!r} here; {known} are the log of deliveries", nearest(name, fields.SOURCES)
-    )
+def _shown(rows: Relation, dataset: Dataset) -> tuple[int, ...]:
+    places = {".".join(segments): place for place, segments in enumerate(rows.scope.leaves)}
+    names = dataset.table if rows.is_record else places
+    return tuple(places[name] for name in names if name in places)

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from pagerduty_sync.dataprime.values import Kind
 from pagerduty_sync.domain.deliveries import Outcome, Reason
 
-SOURCES = ("notification_deliveries", "system/notification.deliveries")
 SEVERITIES = ("Verbose", "Debug", "Info", "Warning", "Error", "Critical")
 
 STATUSES: dict[Outcome, tuple[str, ...]] = {
@@ -49,7 +48,7 @@ def outcomes_of(status: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """`read` is SQL over `RELATION`; `column` one whose index serves `== 'text'`."""
+    """`read` is SQL over the view of its dataset, called d; `column` one whose index serves `== 'text'`."""
 
     path: str
     kind: Kind
@@ -72,9 +71,6 @@ _LATENESS = "(extract(epoch FROM d.at - d.caused_at) * 1000)::double precision"
 _CONNECTOR_TYPE = (
     "CASE d.connector_path WHEN 'bidirectional' THEN 'PAGERDUTY_INCIDENTS' WHEN 'service_key' THEN 'PAGERDUTY' END"
 )
-
-RELATION = "delivery_record AS d"
-"""The view in which each delivery has what its fields read; PostgreSQL leaves out the joins a query does not need."""
 
 LABELS = Field("$l", Kind.OBJECT, "coalesce(d.case_labels, '{}'::jsonb)", is_nullable=False)
 """The labels the Case has now; `$l.team` is the first value of its label `team`."""

@@ -11,22 +11,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pagerduty_sync.dataprime.compiler import Column
-from pagerduty_sync.dataprime.fields import SYNC
 
 LARGEST_WHOLE = 2**53
-SHORT_RECORD = (
-    "at",
-    "direction",
-    "operation",
-    "outcome",
-    "reason",
-    "case",
-    "incident",
-    "attempt",
-    "http_status",
-    "detail",
-)
-"""What a table shows of a whole delivery."""
 
 
 def record_of(columns: Sequence[Column], row: Sequence[Any]) -> dict[str, Any]:
@@ -49,12 +35,6 @@ def record_of(columns: Sequence[Column], row: Sequence[Any]) -> dict[str, Any]:
 def flat(columns: Sequence[Column], row: Sequence[Any]) -> dict[str, Any]:
     """One result as an object of its columns by name."""
     return {column.name: plain(value) for column, value in zip(columns, row, strict=True)}
-
-
-def short_record(columns: Sequence[Column]) -> list[int]:
-    """The places of the columns that a table shows of whole deliveries."""
-    places = {".".join(column.segments): place for place, column in enumerate(columns)}
-    return [places[f"{SYNC}.{name}"] for name in SHORT_RECORD if f"{SYNC}.{name}" in places]
 
 
 def plain(value: Any) -> Any:

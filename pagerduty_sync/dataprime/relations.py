@@ -35,7 +35,7 @@ class SortKey:
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """`order` is how the rows come out when nothing else is said; `is_record` as long as a row is a whole delivery."""
+    """`order` is how the rows come out when nothing else is said; `is_record` as long as a row is a whole record."""
 
     source: sql.Composable
     scope: Scope

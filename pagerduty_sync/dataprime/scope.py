@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from psycopg import sql
 
 from pagerduty_sync.dataprime import fields, tree
+from pagerduty_sync.dataprime.datasets import Dataset
 from pagerduty_sync.dataprime.errors import nearest
 from pagerduty_sync.dataprime.values import Kind, Parameters, Value, as_text_of_time, error
 
@@ -78,14 +79,9 @@ def whole(path: tree.Path) -> Segments:
     return path.segments if path.segments[0] in PREFIXES else ("$d", *path.segments)
 
 
-def record() -> Scope:
+def record(dataset: Dataset) -> Scope:
     """The scope right behind `source`."""
-    table = (*fields.METADATA, fields.LABELS, *fields.LAYOUT, *fields.OURS)
-    shorts = {known.segments[-1]: known.segments for known in fields.OURS}
-    return Scope(
-        {known.segments: _read(known) for known in table},
-        {**shorts, **{name: shorts[target] for name, target in fields.ALIASES.items()}},
-    )
+    return Scope({known.segments: _read(known) for known in dataset.fields}, dataset.shorts)
 
 
 def _read(known: fields.Field) -> Value:

@@ -1,4 +1,4 @@
-"""Runs a DataPrime query over the log of deliveries: read-only, for a bounded time, with a bounded result."""
+"""Runs a DataPrime query over one dataset: read-only, for a bounded time, with a bounded result."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import tuple_row
 
+from pagerduty_sync.dataprime import tree
 from pagerduty_sync.dataprime.compiler import Column, Statement, compile_query
 from pagerduty_sync.dataprime.errors import DataPrimeError
 from pagerduty_sync.errors import InvalidRequestError, StorageError
@@ -38,11 +39,11 @@ _MOST_READ = 4
 
 @dataclass(frozen=True, slots=True)
 class QueryResult:
-    """Rows in the order of the columns. `warnings` say what was left out. `is_record`: rows are whole deliveries."""
+    """Rows in the order of the columns. `warnings` say what was left out, `shown` which columns a table shows."""
 
     columns: tuple[Column, ...]
     rows: Sequence[tuple[Any, ...]]
-    is_record: bool
+    shown: tuple[int, ...]
     is_cut: bool
     warnings: tuple[str, ...]
     since: datetime
@@ -58,14 +59,14 @@ class Queries:
 
     def run(
         self,
-        query: str,
+        query: str | tree.Query,
         *,
         since: datetime | None = None,
         until: datetime | None = None,
         limit: int = DEFAULT_LIMIT,
         default_source: str = "",
     ) -> QueryResult:
-        """The query's result over the deliveries from `since` until before `until`; by default the last 24 hours.
+        """The query's result over what happened from `since` until before `until`; by default the last 24 hours.
 
         Raises DataPrimeError for a query that cannot be read or run, InvalidRequestError for a range or a limit that
         makes no sense, StorageError also when too many queries run already.
@@ -88,7 +89,7 @@ class Queries:
         return QueryResult(
             statement.columns,
             rows[:limit],
-            statement.is_record,
+            statement.shown,
             bool(warnings),
             tuple(warnings),
             since,

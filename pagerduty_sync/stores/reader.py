@@ -1,4 +1,4 @@
-"""The reader: a role that may read the log of deliveries and nothing else, for statements that came from a question.
+"""The reader: a role that may read what can be asked about and nothing else, for statements that came from a question.
 
 A role taken by SET ROLE can be given back by the statement itself, through `set_config`. So the statement runs inside a
 function that belongs to the reader, where PostgreSQL refuses that. Roles belong to the server and not to a database:
@@ -11,6 +11,8 @@ import psycopg
 import structlog
 from psycopg import sql
 from psycopg.rows import DictRow
+
+from pagerduty_sync.dataprime.datasets import DATASETS
 
 log = structlog.get_logger(__name__)
 
@@ -95,11 +97,11 @@ def _make_function(connection: Connection) -> None:
         "role": sql.Identifier(READER),
         "schema": sql.Identifier(row["name"]),
         "function": sql.Identifier(row["name"], FUNCTION),
-        "view": sql.Identifier(row["name"], "delivery_record"),
+        "views": sql.SQL(", ").join([sql.Identifier(row["name"], dataset.view) for dataset in DATASETS]),
     }
     for statement in (
         sql.SQL("GRANT USAGE ON SCHEMA {schema} TO {role}"),
-        sql.SQL("GRANT SELECT ON {view} TO {role}"),
+        sql.SQL("GRANT SELECT ON {views} TO {role}"),
         _FUNCTION,
         sql.SQL("REVOKE ALL ON FUNCTION {function}(text, bigint) FROM PUBLIC"),
         sql.SQL("GRANT EXECUTE ON FUNCTION {function}(text, bigint) TO CURRENT_USER"),

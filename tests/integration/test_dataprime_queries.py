@@ -149,19 +149,6 @@ def test_outcomes_are_counted_by_connector(ask):
     ]
 
 
-def test_the_dataset_of_case_states_is_not_ours_to_answer_for(ask):
-    with pytest.raises(
-        DataPrimeError, match=r"line 1, column 8: there is no dataset 'system/labs.cases.state_updates'"
-    ):
-        ask(
-            """source system/labs.cases.state_updates
-            | filter metadata.trigger == 'caseResolved'
-            | dedupeby caseId orderby $m.timestamp desc
-            | choose caseId, caseNumber, resolutionDetails.resolutionReason as reason
-            | limit 50"""
-        )
-
-
 def test_every_field_of_a_record_reads(ask, case, log):
     (record,) = ask("filter reason == 'applied'")
     at = record["$m.timestamp"]

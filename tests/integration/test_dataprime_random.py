@@ -88,7 +88,7 @@ def test_sql_and_python_agree(database, rows, query):
 
     result = Queries(database).run(text)
 
-    if result.is_record:
+    if len(result.shown) < len(result.columns):
         place = next(number for number, column in enumerate(result.columns) if column.name == "sync.at")
         assert [row[place] for row in result.rows] == [row["at"] for row in expected], text
     else:

@@ -12,6 +12,7 @@ from psycopg import sql
 
 from pagerduty_sync.commands.doctor import examine
 from pagerduty_sync.dataprime.compiler import Column, Statement
+from pagerduty_sync.dataprime.datasets import DATASETS
 from pagerduty_sync.dataprime.errors import DataPrimeError
 from pagerduty_sync.dataprime.values import Kind
 from pagerduty_sync.embedded.throwaway import RunningServer, start_throwaway
@@ -58,7 +59,7 @@ def is_ready(url: str) -> bool:
 
 def smuggled(database: Database, text: str, timeout_seconds: float = 5) -> list[tuple[object, ...]]:
     """What a text gives that came through as the whole statement."""
-    statement = Statement(sql.Composed([sql.SQL(text)]), {}, (Column(("$d", "x"), Kind.STRING, "text"),), False)
+    statement = Statement(sql.Composed([sql.SQL(text)]), {}, (Column(("$d", "x"), Kind.STRING, "text"),), (0,))
     return Queries(database, timeout_seconds)._fetch(statement)[0]
 
 
@@ -69,6 +70,8 @@ REFUSED = [
     ("SELECT secret_encrypted FROM webhook_subscriptions", "permission denied"),
     ("SELECT prefix FROM api_tokens", "permission denied"),
     ("SELECT title FROM cases", "permission denied"),
+    ("SELECT content::text FROM case_timeline", "permission denied"),
+    ("SELECT kind FROM case_events", "permission denied"),
     ("SELECT case_name FROM notification_deliveries", "permission denied"),
     ("SELECT case_name FROM notification_deliveries_default", "permission denied"),
     ("SELECT name FROM schema_migrations", "permission denied"),
@@ -76,6 +79,7 @@ REFUSED = [
     ("SELECT nextval('case_numbers')::text", "permission denied"),
     ("WITH gone AS (DELETE FROM notification_deliveries RETURNING case_name) SELECT * FROM gone", "not allowed|denied"),
     ("WITH new AS (INSERT INTO delivery_record (id) VALUES (1) RETURNING detail) SELECT * FROM new", "not|denied"),
+    ("WITH gone AS (DELETE FROM case_state_update RETURNING title) SELECT * FROM gone", "not|denied"),
     ("DELETE FROM audit RETURNING who", "not allowed|cannot open"),
     ("CREATE TABLE mine (x text)", "not allowed|cannot open"),
     ("SELECT 'a'; SELECT 'b'", "cannot open"),
@@ -112,14 +116,15 @@ def database(place: tuple[RunningServer, str]) -> Iterator[Database]:
 
 
 @pytest.mark.parametrize(("text", "said"), REFUSED)
-def test_the_database_itself_refuses_everything_but_the_log(database: Database, text: str, said: str) -> None:
+def test_the_database_itself_refuses_everything_but_the_datasets(database: Database, text: str, said: str) -> None:
     with pytest.raises(StorageError, match=said):
         smuggled(database, text)
 
 
-def test_the_log_can_be_read_and_the_time_limit_holds(database: Database) -> None:
+def test_the_datasets_can_be_read_and_the_time_limit_holds(database: Database) -> None:
     assert smuggled(database, "SELECT current_user::text") == [(reader.READER,)]
-    assert smuggled(database, "SELECT count(*)::text FROM delivery_record") == [("0",)]
+    for dataset in DATASETS:
+        assert smuggled(database, f"SELECT count(*)::text FROM {dataset.view}") == [("0",)]
     with pytest.raises(DataPrimeError, match=r"longer than 0\.1 seconds"):
         smuggled(database, "SELECT pg_sleep(5)::text", 0.1)
     with pytest.raises(DataPrimeError, match=r"longer than 0\.1 seconds"):
@@ -147,6 +152,14 @@ def test_a_new_month_is_read_like_the_others(database: Database) -> None:
     assert smuggled(database, "SELECT reason FROM delivery_record WHERE at < '2021-01-01'") == [("echo",)]
     with pytest.raises(StorageError, match="denied"):
         smuggled(database, "SELECT reason FROM notification_deliveries_2020_01")
+
+
+def test_what_the_reader_sees_is_the_views_columns_and_no_others(database: Database) -> None:
+    seen = smuggled(
+        database,
+        "SELECT DISTINCT table_name::text FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1",
+    )
+    assert seen == [("case_state_update",), ("delivery_record",)]
 
 
 # ------------------------------------------------------------------ how the role comes to be

@@ -114,7 +114,18 @@ def test_what_was_written_from_a_tree_is_read_as_that_tree_and_compiles(query):
         ("source notification_deliveries\n| selct a", (2, 3), "a command is expected", "choose|"),
         ("source notification_deliveries\n| select a", (2, 3), "a command is expected", "choose"),
         ("source notification_deliverys", (1, 8), "no dataset 'notification_deliverys'", "notification_deliveries"),
-        ("source system/labs.cases.state_updates | count", (1, 8), "no dataset", ""),
+        (
+            "source system/labs.cases.state_update | count",
+            (1, 8),
+            "`case_state_updates` and `system/labs.cases.state_updates` are the changes of Cases",
+            "system/labs.cases.state_updates",
+        ),
+        ("source logs", (1, 8), "`notification_deliveries` and `system/notification.deliveries` are the log", ""),
+        ("source case_state_updates | filter caseNo == 'x'", (1, 36), "no field 'caseNo'", "caseId"),
+        ("source case_state_updates | filter metadata.triger == 'x'", (1, 36), "no field", "metadata.trigger"),
+        ("source case_state_updates | choose aiSummary", (1, 36), "no field 'aiSummary'", ""),
+        ("source case_state_updates | choose lateness_ms", (1, 36), "no field 'lateness_ms'", ""),
+        ("choose metadata.trigger", (1, 8), "no field 'metadata.trigger'", ""),
         ("filter reson == 'echo'", (1, 8), "no field 'reson'", "reason"),
         ("filter $d.outcome.statsu == 'x'", (1, 8), "no field '$d.outcome.statsu'", "$d.outcome.status"),
         ("filter outcome == failed", (1, 19), "a text stands in quotes", ""),
@@ -244,6 +255,11 @@ def test_whatever_the_text_it_compiles_or_is_told_what_is_wrong(text):
         ("distinct reason as why", ["why"]),
         ("choose reason | create a.b from 1 | choose a", ["a"]),
         ("aggregate max(attempt) as $d.most.tried", ["most.tried"]),
+        (
+            "source case_state_updates "
+            "| choose timestamp, CASEID, metadata.change['$type'], $l.team, metadata.change as c",
+            ["$m.timestamp", "caseId", "metadata.change.$type", "$l.team", "c"],
+        ),
     ],
 )
 def test_columns_have_the_names_a_reader_expects(text, names):
@@ -258,6 +274,7 @@ def test_a_name_is_gone_when_it_was_not_chosen():
 def test_the_default_source_is_the_log_of_deliveries():
     assert compiled("count").sql
     assert compiled("count", default_source="notification_deliveries").sql
+    assert compiled("choose caseNumber", default_source="System/Labs.Cases.State_Updates").sql
     with pytest.raises(DataPrimeError, match="no dataset 'logs'"):
         compiled("count", default_source="logs")
 

@@ -1,4 +1,4 @@
-"""DataPrime over the log of deliveries, with the request and the reply of Coralogix's own query API.
+"""DataPrime over deliveries and the changes of Cases, with the request and the reply of Coralogix's own query API.
 
 The reply is one JSON object a line: the query's id, results in portions, warnings, and at last the statistics.
 """
@@ -11,17 +11,21 @@ from collections.abc import Iterator
 from datetime import UTC
 from typing import Any, cast
 
-from flask import Response, current_app
+from flask import Response, current_app, g
 from marshmallow import EXCLUDE, Schema, fields, validate
+from werkzeug.exceptions import Forbidden
 
-from pagerduty_sync.dataprime.parser import LONGEST_QUERY
+from pagerduty_sync.dataprime.datasets import dataset_of
+from pagerduty_sync.dataprime.parser import LONGEST_QUERY, parse
 from pagerduty_sync.dataprime.records import record_of
 from pagerduty_sync.stores.queries import DEFAULT_LIMIT, LARGEST_LIMIT, Queries, QueryResult
 from web.api.blueprint import api_blueprint
 from web.parts import application
 from web.permissions import requires
 
-blueprint = api_blueprint("dataprime", "/api/v1/dataprime", "Questions about what was attempted, in DataPrime.")
+blueprint = api_blueprint(
+    "dataprime", "/api/v1/dataprime", "Questions about what was attempted, and how Cases changed, in DataPrime."
+)
 
 NDJSON = "application/x-ndjson"
 PORTION = 500
@@ -57,10 +61,18 @@ class Question(Schema):
 @blueprint.arguments(Question)
 @blueprint.response(200)
 def query(asked: dict[str, Any]) -> Response:
-    """Run a query; the reply is NDJSON. What is wrong with it is told by line and column, with status 400."""
+    """Run a query; the reply is NDJSON. What is wrong with it is told by line and column, with status 400.
+
+    `notification_deliveries` (also `system/notification.deliveries`) is the log of deliveries and asked by default;
+    `case_state_updates` (also `system/labs.cases.state_updates`) is how Cases changed, and takes `case:Read` as well.
+    """
     about = asked.get("metadata") or About().load({})
+    question = parse(asked["query"])
+    permission = dataset_of(question, about.get("defaultSource", "")).permission
+    if not g.token.allows(permission):
+        raise Forbidden(f"The token {g.token.name!r} lacks the permission {permission}.")
     result = _queries().run(
-        asked["query"],
+        question,
         since=about.get("startDate"),
         until=about.get("endDate"),
         limit=min(about["limit"], LARGEST_LIMIT),
