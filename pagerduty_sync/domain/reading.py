@@ -22,7 +22,6 @@ IDLE_LINES = frozenset(
         "delegate",
         "escalate",
         "exhaust_escalation_path",
-        "field_value_change",
         "notify",
         "reach_ack_limit",
         "reach_trigger_limit",

@@ -15,7 +15,7 @@ import structlog
 from pagerduty_sync.domain.connectors import Integration
 from pagerduty_sync.domain.incidents import IncidentStatus
 from pagerduty_sync.domain.reading import IDLE_LINES, NEWEST, NOTE_LINE, LogPlace, differs, is_ours, is_told
-from pagerduty_sync.errors import InvalidRequestError
+from pagerduty_sync.errors import InvalidRequestError, PagerDutyError, UnauthorizedError
 from pagerduty_sync.handlers.calls import Calls
 from pagerduty_sync.handlers.intake import POLL, RECONCILE
 from pagerduty_sync.pagerduty.budget import CallClass
@@ -76,7 +76,7 @@ class Reconcile:
         read = Reconciled()
         under_way = self._readings.comparison(integration.id, OLDEST_COMPARISON_SECONDS)
         if under_way is None:
-            read = self._read_log(integration, calls, RECONCILE)
+            read = self._read_log_if_it_can_be(integration, calls)
             if read.again_in is not None:
                 return read
             under_way = self._readings.new_comparison()
@@ -116,6 +116,16 @@ class Reconcile:
         return set(self._links.doubt(link_ids, CallClass.RECONCILE.value, asker)) if link_ids else set()
 
     # ------------------------------------------------------------ the log
+
+    def _read_log_if_it_can_be(self, integration: Integration, calls: Calls) -> Reconciled:
+        """A log that is not to be had keeps nobody from comparing."""
+        try:
+            return self._read_log(integration, calls, RECONCILE)
+        except UnauthorizedError:
+            raise
+        except PagerDutyError as exc:
+            log.warning("log_not_read", error=str(exc))
+            return Reconciled()
 
     def _read_log(self, integration: Integration, calls: Calls, asker: str) -> Reconciled:
         """Since the last time: what somebody else touched is read, and so are the notes somebody else wrote."""

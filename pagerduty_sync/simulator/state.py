@@ -76,12 +76,15 @@ class Account:
         self.reindex(incident)
 
     def forget(self, incident: Incident) -> None:
-        """Take an incident out of everything but the account's log; its id is known as a deleted one."""
+        """Take an incident and its log out of everything; its id is known as a deleted one."""
         del self.incidents[incident.id], self._by_number[incident.number]
         for ids in self._by_key.values():
             if incident.id in ids:
                 ids.remove(incident.id)
         self._open.get(incident.service_id, {}).pop(incident.id, None)
+        for entry in incident.log:
+            self.log.remove(entry)
+            self.log_by_id.pop(entry.id, None)
         self.deleted.add(incident.id)
 
     def index_alert(self, incident: Incident, alert: Alert) -> None:

@@ -92,6 +92,18 @@ def test_a_long_log_goes_on_with_the_page_it_had_no_budget_for(
     assert comments.count("last") == 1
 
 
+def test_a_log_that_cannot_be_read_keeps_nobody_from_comparing(harness: Harness) -> None:
+    case = harness.open_case()
+    harness.run()
+    harness.faults(
+        webhook_drop=DROPPED, fail_before={"probability": 1.0, "status": 500, "match": {"path": "/log_entries"}}
+    )
+    harness.set_incident(case.id, status="acknowledged")
+    harness.application.upkeep.reconcile()
+    harness.run()
+    assert harness.case(case.id).status is CaseStatus.ACKNOWLEDGED
+
+
 # ------------------------------------------------------------------ what need not be read
 
 
