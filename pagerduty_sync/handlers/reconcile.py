@@ -17,7 +17,7 @@ from pagerduty_sync.domain.incidents import IncidentStatus
 from pagerduty_sync.domain.reading import IDLE_LINES, NEWEST, NOTE_LINE, LogPlace, differs, is_ours, is_told
 from pagerduty_sync.errors import InvalidRequestError, PagerDutyError, UnauthorizedError
 from pagerduty_sync.handlers.calls import Calls
-from pagerduty_sync.handlers.intake import POLL, RECONCILE
+from pagerduty_sync.handlers.intake import RECONCILE
 from pagerduty_sync.pagerduty.budget import CallClass
 from pagerduty_sync.pagerduty.incidents import IncidentFilter
 from pagerduty_sync.pagerduty.resources import LogEntry
@@ -49,16 +49,20 @@ class Reconciled:
 
 
 class Reconcile:
+    """`log_asker` is who is named for what the log alone tells: POLL where it is a way in, else it heals."""
+
     def __init__(
         self,
         links: Links,
         integrations: Integrations,
         readings: Readings,
+        log_asker: str = RECONCILE,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._links = links
         self._integrations = integrations
         self._readings = readings
+        self._log_asker = log_asker
         self._now = now
 
     def poll(self, integration: Integration, calls: Calls) -> Reconciled:
@@ -66,7 +70,7 @@ class Reconcile:
 
         One call when nothing happened, however many links there are, and one for each incident somebody touched.
         """
-        return self._read_log(integration, calls, POLL)
+        return self._read_log(integration, calls, self._log_asker)
 
     def run(self, integration: Integration, calls: Calls) -> Reconciled:
         """Compare, and ask for a read of what differs. Raises PagerDutyError."""

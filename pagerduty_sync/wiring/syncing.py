@@ -7,7 +7,7 @@ from pagerduty_sync.handlers.caller import Caller
 from pagerduty_sync.handlers.case_side import CaseSide
 from pagerduty_sync.handlers.inbound import Inbound
 from pagerduty_sync.handlers.incident_side import IncidentSide
-from pagerduty_sync.handlers.intake import Intake
+from pagerduty_sync.handlers.intake import POLL, RECONCILE, Intake
 from pagerduty_sync.handlers.legs import LegWatch
 from pagerduty_sync.handlers.reconcile import Reconcile
 from pagerduty_sync.handlers.routing import Router
@@ -88,7 +88,13 @@ class SyncParts(AccountParts):
         )
         self.upkeep = Upkeep(
             integrations=self.integrations,
-            reconcile=Reconcile(self.links, self.integrations, Readings(self.database), lambda: visits.now()),
+            reconcile=Reconcile(
+                self.links,
+                self.integrations,
+                Readings(self.database),
+                RECONCILE if settings.inbound == "webhooks" else POLL,
+                lambda: visits.now(),
+            ),
             health=self.health,
             calls_of=self.calls,
             inbox=self.inbox,

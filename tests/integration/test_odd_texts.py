@@ -15,7 +15,7 @@ from pagerduty_sync.domain.cases import CasePriority, CaseStatus
 from pagerduty_sync.domain.links import Link
 from pagerduty_sync.simulator import seeds
 from tests.harness import JANE, Harness, a_harness
-from tests.odd_stand import ask, hear, incident_id_of, our_writes, reads_nothing_more, told
+from tests.odd_stand import ask, hear, our_writes, reads_nothing_more, told
 
 SILENT = {"webhook_drop": {"probability": 1.0}}
 LOST_NOTE = {"lose_reply": {"next": 1, "match": {"method": "POST", "path": "/notes"}}}
@@ -37,7 +37,7 @@ def delete_note(harness: Harness, case_id: str, words: str) -> None:
 
 
 def read_notes(harness: Harness, case_id: str) -> None:
-    harness.application.links.want_notes(harness.integration_id, [incident_id_of(harness, case_id)], 0)
+    harness.application.links.want_notes([harness.link(case_id).id], 0, "reconcile")
     harness.run()
 
 

@@ -32,9 +32,9 @@ def an_application(monkeypatch: pytest.MonkeyPatch, wait_seconds: float | None, 
 def test_a_storm_of_calls_without_budget_leaves_one_message(monkeypatch: pytest.MonkeyPatch, sent: list[float]) -> None:
     an_application(monkeypatch, 5.0, fakeredis.FakeRedis())
     for _ in range(2_000):
-        outbound.call_pagerduty("an integration")
+        outbound.call_pagerduty.run("an integration")
     assert len(sent) == 1
-    outbound.call_pagerduty("another integration")
+    outbound.call_pagerduty.run("another integration")
     assert len(sent) == 2
 
 
@@ -43,7 +43,7 @@ def test_a_countdown_is_far_below_the_visibility_time_out(
     monkeypatch: pytest.MonkeyPatch, sent: list[float], wait_seconds: float
 ) -> None:
     an_application(monkeypatch, wait_seconds, fakeredis.FakeRedis())
-    outbound.call_pagerduty("an integration")
+    outbound.call_pagerduty.run("an integration")
     assert 0 < sent[0] <= nudging.LONGEST_COUNTDOWN_SECONDS
     visibility = app.conf.broker_transport_options["visibility_timeout"]
     assert visibility >= 3 * nudging.LONGEST_COUNTDOWN_SECONDS
@@ -51,7 +51,7 @@ def test_a_countdown_is_far_below_the_visibility_time_out(
 
 def test_with_nothing_left_nothing_comes_back(monkeypatch: pytest.MonkeyPatch, sent: list[float]) -> None:
     an_application(monkeypatch, None, fakeredis.FakeRedis())
-    outbound.call_pagerduty("an integration")
+    outbound.call_pagerduty.run("an integration")
     assert sent == []
 
 
@@ -61,7 +61,7 @@ def test_without_redis_the_sweep_is_relied_on(monkeypatch: pytest.MonkeyPatch, s
             raise redis.ConnectionError("away")
 
     an_application(monkeypatch, 5.0, Away())
-    outbound.call_pagerduty("an integration")
+    outbound.call_pagerduty.run("an integration")
     assert sent == []
 
 
@@ -73,8 +73,8 @@ def test_reading_that_had_no_budget_goes_on_by_countdown(monkeypatch: pytest.Mon
     monkeypatch.setattr(scheduled, "application", lambda: parts)
     monkeypatch.setattr(nudging, "application", lambda: parts)
     monkeypatch.setattr(scheduled, "nudge", lambda task, key: called.append((task.name, key)))
-    scheduled.read_on("reconcile")
+    scheduled.read_on.run("reconcile")
     assert called == [("pagerduty_sync.call_pagerduty", "an integration")], "what was found is read at once"
     assert [4.0 < countdown < 5.0 for countdown in sent] == [True]
-    scheduled.read_on("reconcile")
+    scheduled.read_on.run("reconcile")
     assert len(sent) == 1
