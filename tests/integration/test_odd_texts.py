@@ -150,7 +150,10 @@ def test_an_operator_tries_a_refused_note_again_or_lets_it_be(harness: Harness) 
     for text in ("to be tried again", "to be let be"):
         harness.application.cases.add_comment(case.id, JANE, text)
         harness.run()
-    again, dropped = harness.link(case.id).parked
+    ledger = harness.application.ledger.of_link(harness.link(case.id).id)
+    keys = {entry.text: f"note:{entry.source_id}" for entry in ledger.entries if entry.direction == "outbound"}
+    again, dropped = keys["to be tried again"], keys["to be let be"]
+    assert set(harness.link(case.id).parked) == {again, dropped}
     care = harness.application.link_care
     care.drop(harness.link(case.id).id, dropped, who="jane")
     care.retry(harness.link(case.id).id, again, who="jane")
