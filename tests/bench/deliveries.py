@@ -263,7 +263,7 @@ def drop(database: Database, months: int, to: Verdicts) -> None:
 
     threads = [
         threading.Thread(target=keep, args=("reading", lambda: deliveries.find(limit=50))),
-        threading.Thread(target=keep, args=("writing", lambda: deliveries.add(None, some_deliveries()))),
+        threading.Thread(target=keep, args=("writing", lambda: deliveries.add(None, some_deliveries(12)[0]))),
     ]
     for thread in threads:
         thread.start()
