@@ -70,7 +70,7 @@ class Reconcile:
 
         One call when nothing happened, however many links there are, and one for each incident somebody touched.
         """
-        return self._read_log(integration, calls, self._log_asker)
+        return self._read_log(integration, calls)
 
     def run(self, integration: Integration, calls: Calls) -> Reconciled:
         """Compare, and ask for a read of what differs. Raises PagerDutyError."""
@@ -124,14 +124,14 @@ class Reconcile:
     def _read_log_if_it_can_be(self, integration: Integration, calls: Calls) -> Reconciled:
         """A log that is not to be had keeps nobody from comparing."""
         try:
-            return self._read_log(integration, calls, RECONCILE)
+            return self._read_log(integration, calls)
         except UnauthorizedError:
             raise
         except PagerDutyError as exc:
             log.warning("log_not_read", error=str(exc))
             return Reconciled()
 
-    def _read_log(self, integration: Integration, calls: Calls, asker: str) -> Reconciled:
+    def _read_log(self, integration: Integration, calls: Calls) -> Reconciled:
         """Since the last time: what somebody else touched is read, and so are the notes somebody else wrote."""
         reading = self._readings.log(integration.id)
         since = (reading.until or self._now() - FIRST_LOOK) - (OVERLAP if reading.until else timedelta())
@@ -145,9 +145,9 @@ class Reconcile:
             page = calls.client.get_log_page(since, place)
             fresh = [line for line in page.lines if line.id not in reading.known]
             touched, annotated = self._heard(integration, fresh)
-            doubted |= self._doubt(touched, asker)
+            doubted |= self._doubt(touched, self._log_asker)
             if annotated:
-                noted |= set(self._links.want_notes(annotated, CallClass.RECONCILE.value, asker))
+                noted |= set(self._links.want_notes(annotated, CallClass.RECONCILE.value, self._log_asker))
             reading = _with_lines(reading, page.lines)
             # The newest lines come first: behind a page of nothing but known ones there is nothing new.
             place = page.next if fresh else None
