@@ -125,7 +125,8 @@ _AFTER = sql.SQL("(at, id) < (%(after_at)s, %(after_id)s)")
 
 # Only what was asked for stands in the query, so that the planner can pick the index made for it.
 _CONDITIONS: Mapping[str, sql.SQL] = {
-    "case_id": sql.SQL("case_id = %(case_id)s::uuid"),
+    "case_link": sql.SQL("(link_id = %(case_link)s OR link_id IS NULL AND case_id = %(case_id)s)"),
+    "case_id": sql.SQL("link_id IS NULL AND case_id = %(case_id)s"),
     "case_name": sql.SQL("case_name = %(case_name)s"),
     "incident_id": sql.SQL("incident_id = %(incident_id)s"),
     "link_id": sql.SQL("link_id = %(link_id)s::uuid"),
@@ -147,36 +148,35 @@ def _conditions(connection: Connection, filters: DeliveryFilters) -> tuple[sql.C
             storable(value, name)
     if filters.link_id and not UUID.fullmatch(filters.link_id):
         raise InvalidRequestError("link_id must be a UUID.", "link_id")
-    case_id = _case_id(connection, asked.pop("case")) if filters.case else _case_of_link(connection, filters.link_id)
-    if case_id:
-        asked["case_id"] = case_id
-    elif filters.case:
-        asked["case_name"] = filters.case
-    return sql.SQL(" AND ").join([sql.SQL("true"), *(_CONDITIONS[name] for name in asked)]), asked
+    parameters, names = asked, list(asked)
+    if filters.case:
+        found = _case(connection, filters.case)
+        condition = "case_name" if found is None else "case_link" if found["case_link"] else "case_id"
+        parameters = {**asked, **(found or {"case_name": filters.case})}
+        names[names.index("case")] = condition
+    return sql.SQL(" AND ").join([sql.SQL("true"), *(_CONDITIONS[name] for name in names)]), parameters
 
 
-def _case_id(connection: Connection, case: str) -> str | None:
-    """The id behind a Case's name; None when nobody knows it, so that only the name is left to look for."""
-    if UUID.fullmatch(case):
-        return case
-    row = connection.execute(
+def _case(connection: Connection, case: str) -> DictRow | None:
+    """The id of a Case and of its link, if it has one: a Case never has another, and a link is never removed.
+
+    None for a name nobody knows, so that only the name is left to look for.
+    """
+    is_id = UUID.fullmatch(case) is not None
+    return connection.execute(
         """
-        SELECT id FROM cases WHERE readable_id = %(name)s
-        UNION ALL
-        SELECT case_id FROM links WHERE case_name = %(name)s
-        LIMIT 1
+        SELECT known.id AS case_id, links.id AS case_link
+        FROM (
+            SELECT %(id)s::uuid AS id WHERE %(id)s::uuid IS NOT NULL
+            UNION ALL
+            SELECT id FROM cases WHERE readable_id = %(name)s
+            UNION ALL
+            SELECT case_id FROM links WHERE case_name = %(name)s
+            LIMIT 1) known
+        LEFT JOIN links ON links.case_id = known.id
         """,
-        {"name": case},
+        {"id": case if is_id else None, "name": None if is_id else case},
     ).fetchone()
-    return str(row["id"]) if row else None
-
-
-def _case_of_link(connection: Connection, link_id: str) -> str | None:
-    """The one Case of a link: rows are found by Case, so that the log needs no index of its own for links."""
-    if not link_id:
-        return None
-    row = connection.execute("SELECT case_id FROM links WHERE id = %(id)s", {"id": link_id}).fetchone()
-    return str(row["case_id"]) if row else None
 
 
 def _columns_of(delivery: Delivery) -> dict[str, object]:

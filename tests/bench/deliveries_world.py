@@ -18,13 +18,16 @@ from tests.harness import JANE, Harness, a_harness
 
 PER_CASE = 12
 LONGEST_STORY = 500
+LINK_ID = "('01900000-0000-7000-8000-' || lpad(to_hex({number}), 12, '0'))::uuid"
+"""Of a Case's number, in order of time like the ids links get."""
 FIRST_ID, LONGEST_FIRST_ID = 1_000_000_000, 2_000_000_000
 """Webhooks and changes of Cases have the number of their attempt, counted from here."""
 
 FILL = """
     INSERT INTO {month} (
-        id, at, direction, operation, outcome, reason, case_id, case_name, incident_id, connector_id, attempt,
+        id, at, direction, operation, outcome, reason, case_id, case_name, incident_id, link_id, connector_id, attempt,
         http_status, duration_ms, request_id, event_id, cause)
+    OVERRIDING SYSTEM VALUE
     SELECT n + 1, %(start)s::timestamptz + (n - %(first)s) * %(step)s::interval,
         CASE WHEN n %% 2 = 0 THEN 'inbound' ELSE 'outbound' END,
         (ARRAY['incident.acknowledged', 'status', 'incident.annotated', 'comment'])[1 + n %% 4],
@@ -33,16 +36,16 @@ FILL = """
         CASE WHEN n %% 1000 = 7 THEN 'refused' WHEN n %% 100 = 3 THEN 'rate_limited' WHEN n %% 5 = 0 THEN 'echo'
              WHEN n %% 10000 = 9 THEN 'rejected_signature' ELSE 'applied' END,
         md5('case' || n / %(per_case)s)::uuid, 'CASE-' || n / %(per_case)s, 'Q' || upper(to_hex(n / %(per_case)s)),
-        connectors.id, 1, CASE WHEN n %% 2 = 1 THEN 200 END, (n %% 400)::integer, md5(n::text), 'E' || n,
+        {link_id}, connectors.id, 1, CASE WHEN n %% 2 = 1 THEN 200 END, (n %% 400)::integer, md5(n::text), 'E' || n,
         CASE WHEN n %% 2 = 0 THEN 'inbox:' ELSE 'case_event:' END || (%(first_id)s + n)
     FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n, connectors
 """
 
 # Each copy takes the place of one Case of the log: the same id, name and incident.
-COPIES = """
+COPIES = f"""
     CREATE TEMPORARY TABLE copies AS
     SELECT m.id AS model_id, l.id AS model_link_id, m.number, md5('case' || m.number)::uuid AS case_id,
-           md5('link' || m.number)::uuid AS link_id,
+           {LINK_ID.format(number="m.number")} AS link_id,
            CASE WHEN m.number = 0 THEN %(longest)s ELSE %(per_case)s END AS attempts,
            CASE WHEN m.number = 0 THEN %(longest_first_id)s ELSE %(first_id)s + m.number * %(per_case)s END AS first_id
     FROM (SELECT cases.id, generate_series(0, %(cases)s::bigint - 1) * %(stride)s::bigint AS number FROM cases) m
@@ -169,17 +172,22 @@ def _fill_log(database: Database, world: World) -> None:
         last = min(world.rows, int((min(end, now) - begin) / step)) - 1
         month = f"notification_deliveries_{start:%Y_%m}"
         span = {"start": max(start, begin + first * step), "step": step, "first": first, "last": last}
+        like = "LIKE notification_deliveries INCLUDING DEFAULTS INCLUDING CONSTRAINTS"
+        attach = (
+            f"ALTER TABLE notification_deliveries ATTACH PARTITION {month} "
+            f"FOR VALUES FROM ('{start:%F} 00:00+00') TO ('{end:%F} 00:00+00')"
+        )
+        fill_month = FILL.format(month=month, link_id=LINK_ID.format(number=f"n / {PER_CASE}"))
         with database.transaction() as connection:
-            # Filled first and attached then, because indexes are made faster than they grow.
             connection.execute(f"DROP TABLE IF EXISTS {month}".encode())
-            like = "LIKE notification_deliveries INCLUDING DEFAULTS INCLUDING CONSTRAINTS"
             connection.execute(f"CREATE TABLE {month} ({like})".encode())
-            fill_month = FILL.format(month=month).encode()
-            connection.execute(fill_month, {**span, "per_case": PER_CASE, "first_id": FIRST_ID})
-            connection.execute(
-                f"ALTER TABLE notification_deliveries ATTACH PARTITION {month} "
-                f"FOR VALUES FROM ('{start:%F} 00:00+00') TO ('{end:%F} 00:00+00')".encode()
-            )
+            # Indexes are made faster than they grow; but this month's are written to, and should be as they grew.
+            is_this_month = start <= now < end
+            if is_this_month:
+                connection.execute(attach.encode())
+            connection.execute(fill_month.encode(), {**span, "per_case": PER_CASE, "first_id": FIRST_ID})
+            if not is_this_month:
+                connection.execute(attach.encode())
         say(f"  {start:%Y-%m}: {last - first + 1:,} rows after {time.monotonic() - started:.0f} s")
         first = last + 1
     with database.transaction() as connection:
