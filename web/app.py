@@ -6,6 +6,7 @@ Importing this module has no effect; `create_app` reads the environment only whe
 from __future__ import annotations
 
 import atexit
+import gc
 import hashlib
 import hmac
 from typing import TYPE_CHECKING
@@ -73,7 +74,14 @@ CONTENT_POLICY = "default-src 'none'; style-src 'self'; form-action 'self'; fram
 def create_app(application: Application | None = None) -> Flask:
     """The app around a wired application, or around the one the environment describes."""
     if application is None:
-        application = _application_of_this_process()
+        app = _app_around(_application_of_this_process())
+        # What is here now stays for good, and a full collection need not look through it: that takes 60 ms of a reply.
+        gc.freeze()
+        return app
+    return _app_around(application)
+
+
+def _app_around(application: Application) -> Flask:
     app = Flask(__name__)
     app.config.update(_configuration(application.settings))
     app.extensions[EXTENSION] = application
