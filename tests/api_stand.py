@@ -95,7 +95,7 @@ def an_api_stand(database_url: str, redis_url: str, tmp_path: Path, **settings: 
     # The address has to be known before there is an app to serve there.
     server = make_server("127.0.0.1", 0, lambda *_: [], threaded=True)
     web_url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     with serving(simulator) as simulator_url:
         simulator.extensions["simulator"].shapes.public_base = simulator_url
         environment = {

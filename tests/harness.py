@@ -173,7 +173,7 @@ class Harness:
 def serving(app: Any) -> Iterator[str]:
     """A WSGI app on a free port, in threads of this process."""
     server: BaseWSGIServer = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
