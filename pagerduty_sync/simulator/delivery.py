@@ -76,12 +76,16 @@ class Dispatcher:
             self.put(Webhook(**vars(webhook)))
 
     def ping(self, subscription: Subscription) -> None:
-        """A signed `pagey.ping` ("Webhooks" support page shows its body)."""
+        """A signed `pagey.ping` ("Webhooks" support page shows its body), which is lost like any other webhook."""
         data = {"message": "Hello from your friend Pagey!", "type": "ping"}
         none: frozenset[str] = frozenset()
         event = Event("pagey.ping", "pagey", self._clock.now(), None, None, data, "pagey", none, none)
         event_id = new_event_id()
-        self.put(self._make(subscription, "pagey", event.event_type, event_id, None, encode(event, event_id)))
+        webhook = self._make(subscription, "pagey", event.event_type, event_id, None, encode(event, event_id))
+        if self._faults.strikes("webhook_drop", event_type=event.event_type, subscription=subscription.id):
+            self._note(webhook, subscription, "lost_by_fault")
+            return
+        self.put(webhook)
 
     def deliver_raw(self, subscription: Subscription, body: str, signing: str, webhook_id: str | None = None) -> str:
         """Send these bytes as a webhook of this subscription; returns its X-Webhook-Id."""

@@ -184,6 +184,16 @@ def test_a_ping_is_pageys(world: World, receiver: Receiver) -> None:
     assert {**received.event, **dict.fromkeys(volatile)} == {**sample, **dict.fromkeys(volatile)}
 
 
+def test_a_ping_is_lost_like_any_other_webhook(world: World, receiver: Receiver) -> None:
+    made = world.subscribe(receiver)
+    world.simulator.faults.change({"webhook_drop": {"next": 1}})
+    ping = f"{world.url}/webhook_subscriptions/{made['id']}/ping"
+    assert [world.http.post(ping).status_code for _ in range(2)] == [202, 202]
+    receiver.wait_for(1)
+    eventually(lambda: [row["outcome"] for row in world.deliveries()] == ["lost_by_fault", "delivered"])
+    assert receiver.event_types == ["pagey.ping"]
+
+
 def test_a_note_keeps_its_id_from_rest_to_webhook(world: World, receiver: Receiver) -> None:
     world.subscribe(receiver, events=["incident.annotated"])
     note_id = world.note(world.open(), "hello")
