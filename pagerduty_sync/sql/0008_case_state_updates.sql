@@ -45,12 +45,7 @@ LEFT JOIN LATERAL (
             FILTER (WHERE is_later AND e.kind = 'priorityDetailsChanged'))[1] AS priorities,
         (array_agg(e.content ->> 'from' ORDER BY e.created_at)
             FILTER (WHERE is_later AND e.kind = 'resolutionReasonChangedEvent'))[1] AS reason,
-        -- Whoever un-acknowledges takes it back.
-        CASE WHEN max(e.created_at) FILTER (WHERE NOT is_later AND e.content ->> 'newStatus' = 'ACKNOWLEDGED')
-                > coalesce(
-                    max(e.created_at) FILTER (WHERE NOT is_later AND e.content ->> 'newStatus' = 'ACTIVE'), '-infinity')
-            THEN max(e.created_at) FILTER (WHERE NOT is_later AND e.content ->> 'newStatus' = 'ACKNOWLEDGED')
-        END AS acknowledged_at
+        max(e.created_at) FILTER (WHERE NOT is_later AND e.content ->> 'newStatus' = 'ACKNOWLEDGED') AS acknowledged_at
     FROM case_timeline e, LATERAL (SELECT e.created_at > t.created_at AS is_later) AS compared
     WHERE e.case_id = t.case_id AND e.kind IN (
         'statusChanged', 'titleChangedEvent', 'assigned', 'unassigned', 'priorityDetailsChanged',
